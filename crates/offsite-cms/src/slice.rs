@@ -1,0 +1,273 @@
+//! Slices of a long stream: sealed and opened (format.md §5).
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk};
+use zeroize::Zeroizing;
+
+use crate::ber::BerReader;
+use crate::envelope::{Header, NONCE, TAG, TRAILER, Template};
+use crate::error::{Error, Result, SliceProblem, UsageError};
+use crate::limits;
+use crate::policy::{Container, ContentCipher};
+use crate::random;
+use crate::recipients::{Profile, Recipients};
+
+/// What a stream is: it is bound into every nonce, so no stream passes for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamKind<'a> {
+    /// What `encrypt` writes and `decrypt` reads.
+    File,
+    /// A backup's slices; the context is `host/set/backup`.
+    Slices(&'a str),
+    /// A backup's index; the context is `host/set/backup`.
+    Index(&'a str),
+    /// A backup's plan; the context is `host/set/backup`.
+    Plan(&'a str),
+}
+
+/// Length of the part of the nonce that is the stream's own.
+pub(crate) const PREFIX: usize = 7;
+
+impl StreamKind<'_> {
+    /// `HKDF-Expand-SHA256(CEK, "offsite v1" ‖ 0 ‖ kind ‖ 0 ‖ context, 7)` (RFC 5869 §2.3).
+    pub(crate) fn prefix(self, cek: &[u8; 32]) -> Result<[u8; PREFIX]> {
+        struct Length;
+        impl KeyType for Length {
+            fn len(&self) -> usize {
+                PREFIX
+            }
+        }
+        let (kind, context) = match self {
+            Self::File => ("file", ""),
+            Self::Slices(context) => ("slices", context),
+            Self::Index(context) => ("index", context),
+            Self::Plan(context) => ("plan", context),
+        };
+        let info: [&[u8]; 5] = [b"offsite v1\0", kind.as_bytes(), b"\0", context.as_bytes(), b""];
+        let mut prefix = [0; PREFIX];
+        let key = Prk::new_less_safe(HKDF_SHA256, cek);
+        key.expand(&info, Length).and_then(|okm| okm.fill(&mut prefix)).map_err(|_| Error::Crypto("HKDF"))?;
+        Ok(prefix)
+    }
+}
+
+/// The nonce of the STREAM construction: prefix, slice number, last flag.
+fn nonce(prefix: [u8; PREFIX], number: u32, last: bool) -> [u8; NONCE] {
+    let mut nonce = [0; NONCE];
+    nonce[..PREFIX].copy_from_slice(&prefix);
+    nonce[PREFIX..PREFIX + 4].copy_from_slice(&number.to_be_bytes());
+    nonce[NONCE - 1] = u8::from(last);
+    nonce
+}
+
+/// The number of a slice that is to be sealed: each is handed out once, so no nonce is used twice.
+#[derive(Debug)]
+pub struct SliceNumber(u32);
+
+impl SliceNumber {
+    /// The number, from zero.
+    #[must_use]
+    pub fn get(&self) -> u32 {
+        self.0
+    }
+}
+
+/// Seals the slices of one stream under a content-encryption key of its own, which never leaves
+/// it: no stream is continued by another sealer.
+pub struct Sealer {
+    key: LessSafeKey,
+    prefix: [u8; PREFIX],
+    template: Template,
+    next: AtomicU64,
+}
+
+impl Sealer {
+    /// Draws a content-encryption key and wraps it for each recipient.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] where a recipient's public key is invalid.
+    pub fn new(recipients: &Recipients, kind: StreamKind<'_>) -> Result<Self> {
+        let cek = Zeroizing::new(random::array::<32>()?);
+        let recipient_infos = recipients.wrap(Profile::Cms, &cek)?;
+        let key = aead_key(&cek)?;
+        Ok(Self { key, prefix: kind.prefix(&cek)?, template: Template { recipient_infos }, next: AtomicU64::new(0) })
+    }
+
+    /// How much plaintext a slice of exactly `slice_size` bytes holds.
+    ///
+    /// # Errors
+    ///
+    /// [`UsageError`] where the size is too small for the header, too large, or one that DER's
+    /// lengths skip.
+    pub fn plaintext_length(&self, slice_size: usize) -> Result<usize, UsageError> {
+        if slice_size > limits::SLICE_SIZE_MAX || slice_size as u64 <= self.template.size(0) {
+            return Err(UsageError::SliceSize);
+        }
+        let content =
+            |size: usize| self.template.content_for(size as u64).and_then(|length| usize::try_from(length).ok());
+        content(slice_size).ok_or_else(|| {
+            let nearest = (0..slice_size).rev().find(|size| content(*size).is_some()).unwrap_or_default();
+            UsageError::UnreachableSliceSize { wanted: slice_size, nearest }
+        })
+    }
+
+    /// A buffer for slices with up to `plaintext` bytes of plaintext.
+    #[must_use]
+    pub fn buffer(&self, plaintext: usize) -> SliceBuffer {
+        let headroom = self.template.header([0; NONCE], plaintext as u64).len();
+        SliceBuffer { bytes: vec![0; headroom + plaintext + TRAILER].into_boxed_slice(), headroom, slice: 0..0 }
+    }
+
+    /// The next slice's number.
+    ///
+    /// # Errors
+    ///
+    /// [`UsageError::StreamTooLong`] after 2^32.
+    pub fn next_number(&self) -> Result<SliceNumber, UsageError> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        u32::try_from(number).map(SliceNumber).map_err(|_| UsageError::StreamTooLong)
+    }
+
+    /// Seals the first `length` bytes of the buffer's plaintext, in place; the buffer then holds
+    /// the slice.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Crypto`] if the library fails.
+    ///
+    /// # Panics
+    ///
+    /// Where `length` is more than the buffer holds.
+    #[expect(clippy::needless_pass_by_value, reason = "a number is used up")]
+    pub fn seal(&self, number: SliceNumber, last: bool, buffer: &mut SliceBuffer, length: usize) -> Result<()> {
+        let nonce = nonce(self.prefix, number.0, last);
+        let header = self.template.header(nonce, length as u64);
+        let SliceBuffer { bytes, headroom, slice } = buffer;
+        let start = *headroom - header.len();
+        let end = *headroom + length;
+        bytes[start..*headroom].copy_from_slice(&header);
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let tag = self.key.seal_in_place_separate_tag(nonce, Aad::empty(), &mut bytes[*headroom..end]);
+        let tag = tag.map_err(|_| Error::Crypto("AES-GCM"))?;
+        bytes[end..end + 2].copy_from_slice(&TRAILER_HEADER);
+        bytes[end + 2..end + TRAILER].copy_from_slice(tag.as_ref());
+        *slice = start..end + TRAILER;
+        Ok(())
+    }
+}
+
+/// Identifier and length of the integrity check value's OCTET STRING.
+#[expect(clippy::cast_possible_truncation, reason = "16 fits a byte")]
+const TRAILER_HEADER: [u8; 2] = [crate::der::OCTET_STRING, TAG as u8];
+
+/// Room for one slice: its header before the plaintext, its integrity check value behind.
+pub struct SliceBuffer {
+    bytes: Box<[u8]>,
+    /// Where the plaintext begins.
+    headroom: usize,
+    /// Where the slice lies, once it is sealed.
+    slice: Range<usize>,
+}
+
+impl SliceBuffer {
+    /// Room for the plaintext, and a byte more at least: who fills it sees whether input follows.
+    pub fn plaintext_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.headroom..]
+    }
+
+    /// The slice that was sealed last.
+    #[must_use]
+    pub fn slice(&self) -> &[u8] {
+        &self.bytes[self.slice.clone()]
+    }
+}
+
+/// Opens the slices of one stream.
+pub(crate) struct Opener {
+    key: LessSafeKey,
+    prefix: [u8; PREFIX],
+    template: Template,
+}
+
+impl Opener {
+    /// An opener for the stream that an envelope with this header begins, if the nonce shows that
+    /// it is one of this kind. Nobody can make or unmake that mark without the content-encryption
+    /// key.
+    pub(crate) fn recognise(header: &Header, cek: &[u8], kind: StreamKind<'_>) -> Result<Option<Self>> {
+        if (header.container, header.cipher) != (Container::AuthEnvelopedData, ContentCipher::Aes256Gcm) {
+            return Ok(None);
+        }
+        let Ok(cek) = <&[u8; 32]>::try_from(cek) else { return Ok(None) };
+        let prefix = kind.prefix(cek)?;
+        if header.nonce[..PREFIX] != prefix {
+            return Ok(None);
+        }
+        let template = Template { recipient_infos: header.recipient_infos.clone() };
+        Ok(Some(Self { key: aead_key(cek)?, prefix, template }))
+    }
+
+    /// Length of an envelope of this stream around `content` bytes.
+    pub(crate) fn size(&self, content: u64) -> u64 {
+        self.template.size(content)
+    }
+
+    /// Opens `slice`, the whole of slice `number`, in place; where its plaintext lies. Every byte of
+    /// the header is compared with the only one that may stand there.
+    pub(crate) fn open(&self, number: u32, last: bool, slice: &mut [u8]) -> Result<Range<usize>, SliceProblem> {
+        let nonce = nonce(self.prefix, number, last);
+        let expected = self.template.content_for(slice.len() as u64).map(|length| self.template.header(nonce, length));
+        let body_at = expected.as_ref().filter(|header| slice.starts_with(header)).map(Vec::len);
+        let Some(body_at) = body_at else { return Err(self.diagnose(number, last, slice)) };
+        let (content, trailer) = slice[body_at..].split_last_chunk_mut::<TRAILER>().ok_or(SliceProblem::NotASlice)?;
+        let (trailer_header, tag) = trailer.split_at(2);
+        if trailer_header != TRAILER_HEADER {
+            return Err(SliceProblem::NotASlice);
+        }
+        if content.is_empty() && number > 0 {
+            return Err(SliceProblem::Empty);
+        }
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let opened = self.key.open_in_place_separate_tag(nonce, Aad::empty(), tag, content);
+        opened.map(|plaintext| body_at..body_at + plaintext.len()).map_err(|_| SliceProblem::Altered)
+    }
+
+    /// What is wrong with a slice whose header is not as it must be. Nothing is trusted here; it
+    /// only chooses the words.
+    fn diagnose(&self, number: u32, last: bool, slice: &[u8]) -> SliceProblem {
+        let mut ber = BerReader::new(slice);
+        let (header, content) = match Header::read(&mut ber) {
+            Ok(read) => read,
+            Err(Error::Truncated { .. }) => return SliceProblem::CutOff,
+            Err(_) => return SliceProblem::NotASlice,
+        };
+        let Ok(nonce) = <[u8; NONCE]>::try_from(header.nonce) else { return SliceProblem::NotASlice };
+        if header.recipient_infos != self.template.recipient_infos {
+            return SliceProblem::OtherRecipients;
+        }
+        if nonce[..PREFIX] != self.prefix {
+            return SliceProblem::OtherStream;
+        }
+        let found = u32::from_be_bytes(nonce[PREFIX..PREFIX + 4].try_into().expect("four bytes"));
+        if found != number {
+            return SliceProblem::OutOfOrder { found };
+        }
+        let Some(length) = content.length else { return SliceProblem::NotASlice };
+        let (size, found) = (self.template.size(length), slice.len() as u64);
+        match (nonce[NONCE - 1], last) {
+            (0, true) if size == found => SliceProblem::NotLast,
+            (0 | 1, _) if size > found => SliceProblem::CutOff,
+            (1, _) if size < found => SliceProblem::GoesOn,
+            (1, false) if size == found => SliceProblem::GoesOn,
+            (0, _) => SliceProblem::Size { found: size, expected: found },
+            _ => SliceProblem::NotASlice,
+        }
+    }
+}
+
+fn aead_key(cek: &[u8; 32]) -> Result<LessSafeKey> {
+    UnboundKey::new(&AES_256_GCM, cek).map(LessSafeKey::new).map_err(|_| Error::Crypto("AES-GCM"))
+}
