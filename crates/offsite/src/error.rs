@@ -1,0 +1,74 @@
+//! Why an operation ended, with the file at hand.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of this crate's operations.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A message could not be written or read.
+    #[error("{}{source}", named(.path.as_deref()))]
+    Cms {
+        /// The file with the message or key; None for standard input and output.
+        path: Option<PathBuf>,
+        /// What is wrong.
+        source: cms::Error,
+    },
+    /// The operating system refused something.
+    #[error("cannot {action} {}: {source}", shown(.path))]
+    File {
+        /// What was tried: a verb.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The output is there already, and is not overwritten unasked.
+    #[error("{} exists already", shown(.0))]
+    Exists(PathBuf),
+    /// A file of keys or certificates is too large to be one.
+    #[error("{} is larger than 1 MiB, so it is no file of keys or certificates", shown(.0))]
+    TooLarge(PathBuf),
+    /// More pieces than six digits can number.
+    #[error("the output would be more than 1,000,000 files")]
+    TooManyPieces,
+    /// The passphrase could not be had.
+    #[error("{0}")]
+    Passphrase(String),
+}
+
+use offsite_cms as cms;
+
+impl Error {
+    /// Adds the file to an error of a message or key.
+    pub(crate) fn cms(path: Option<&Path>) -> impl Fn(cms::Error) -> Self {
+        let path = path.map(Path::to_path_buf);
+        move |source| Self::Cms { path: path.clone(), source }
+    }
+
+    /// Adds action and file to an error of the operating system.
+    pub(crate) fn file(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::File { action, path: path.clone(), source }
+    }
+}
+
+fn named(path: Option<&Path>) -> String {
+    path.map(|path| format!("{}: ", shown(path))).unwrap_or_default()
+}
+
+/// A file name fit for a terminal: control characters and broken UTF-8 are escaped.
+#[must_use]
+pub fn shown(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    if text.chars().any(|character| character.is_control() || character == char::REPLACEMENT_CHARACTER) {
+        format!("{path:?}")
+    } else {
+        text.into_owned()
+    }
+}

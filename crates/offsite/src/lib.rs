@@ -1,0 +1,15 @@
+//! Encrypted off-site backups that only the key in the safe can open, and any OpenSSL can.
+//!
+//! The library behind the command `offsite`. [`operations`] are what a user asks for; each joins
+//! files ([`files`]) with messages ([`cms`]). The library never prints, prompts or exits: it
+//! reports what happens to [`Events`].
+
+pub use offsite_cms as cms;
+
+mod error;
+mod events;
+pub mod files;
+pub mod operations;
+
+pub use error::{Error, Result, shown};
+pub use events::{Events, Warning};

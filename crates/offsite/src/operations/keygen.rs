@@ -1,0 +1,101 @@
+//! `keygen`: a new key pair in files of its own.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use cms::keygen::{KeyType, NewKey, Purpose};
+use offsite_cms as cms;
+use time::OffsetDateTime;
+
+use crate::error::{Error, Result};
+use crate::files;
+
+/// What to make.
+pub struct Keygen<'a> {
+    /// The files' names begin with this.
+    pub prefix: &'a Path,
+    /// The kind of key.
+    pub key_type: KeyType,
+    /// The certificate's common name.
+    pub common_name: &'a str,
+    /// The time at which the certificate begins.
+    pub now: OffsetDateTime,
+    /// How long it is valid.
+    pub days: u32,
+    /// What protects the private key.
+    pub passphrase: Option<&'a [u8]>,
+}
+
+/// The files made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NewFiles {
+    /// Private key and certificate.
+    pub private: PathBuf,
+    /// The certificate alone.
+    pub certificate: PathBuf,
+}
+
+impl NewFiles {
+    /// The names that a prefix leads to.
+    #[must_use]
+    pub fn of(prefix: &Path) -> Self {
+        let with = |suffix: &str| {
+            let mut name = prefix.as_os_str().to_owned();
+            name.push(suffix);
+            PathBuf::from(name)
+        };
+        Self { private: with("-PRIVATE.pem"), certificate: with("-cert.pem") }
+    }
+
+    /// Fails where one of them exists.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exists`], or [`Error::File`] where that cannot be told.
+    pub fn check_absent(&self) -> Result<()> {
+        for path in [&self.private, &self.certificate] {
+            match fs::symlink_metadata(path) {
+                Ok(_) => return Err(Error::Exists(path.clone())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::file("write", path)(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes a key pair. Neither file may exist; both are there afterwards, or none.
+///
+/// # Errors
+///
+/// [`Error::Exists`], [`Error::File`], [`Error::Cms`].
+pub fn keygen(what: &Keygen<'_>) -> Result<NewFiles> {
+    let files = NewFiles::of(what.prefix);
+    files.check_absent()?;
+    let failed = Error::cms(None);
+    let key =
+        NewKey::generate(what.key_type, Purpose::Encryption, what.common_name, what.now, what.days).map_err(&failed)?;
+    let private = key.private_pem(what.passphrase).map_err(&failed)?;
+    write_new(&files.private, 0o600, private.as_bytes())?;
+    write_new(&files.certificate, 0o644, key.certificate().to_pem().as_bytes()).inspect_err(|_| {
+        let _ = fs::remove_file(&files.private);
+    })?;
+    files::sync_folder(&files.private)?;
+    Ok(files)
+}
+
+/// Writes a file that must not exist; none is left where that fails.
+fn write_new(path: &Path, mode: u32, contents: &[u8]) -> Result<()> {
+    let mut file =
+        File::options().write(true).create_new(true).mode(mode).open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Error::Exists(path.to_path_buf()),
+            _ => Error::file("write", path)(error),
+        })?;
+    let written = file.write_all(contents).and_then(|()| file.sync_all());
+    written.map_err(Error::file("write", path)).inspect_err(|_| {
+        let _ = fs::remove_file(path);
+    })
+}
