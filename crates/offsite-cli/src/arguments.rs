@@ -1,0 +1,226 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use offsite::cms::keygen::KeyType;
+use offsite::cms::{Profile, limits};
+use offsite::files::Place;
+
+/// Encrypted off-site backups that only the key in the safe can open, and any OpenSSL can.
+#[derive(Parser)]
+#[command(name = "offsite", version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Keygen(Keygen),
+    Encrypt(Encrypt),
+    Decrypt(Decrypt),
+    Inspect(Inspect),
+}
+
+/// Make a key pair: a private key for the safe, a certificate for the servers
+///
+/// Writes PREFIX-PRIVATE.pem, which holds the private key and its certificate, and
+/// PREFIX-cert.pem, the certificate alone. Neither file may exist yet.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  offsite keygen -o acme                        asks for a passphrase
+  offsite keygen -o acme --type p384 --no-passphrase
+
+Keep PREFIX-PRIVATE.pem in a safe place, off every server: whoever has it and its passphrase reads
+every backup, and without it nobody does. Copy PREFIX-cert.pem to the servers.")]
+pub(crate) struct Keygen {
+    /// What the files' names begin with
+    #[arg(short, long, value_name = "PREFIX", default_value = "offsite")]
+    pub(crate) output: PathBuf,
+    /// Kind of key
+    #[arg(long = "type", value_name = "TYPE", value_enum, default_value = "rsa4096")]
+    pub(crate) key_type: KeyTypeName,
+    /// Days that the certificate is valid
+    #[arg(long, default_value = "100000", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) days: u32,
+    /// Name in the certificate [default: the PREFIX, without folders]
+    #[arg(long, value_name = "CN")]
+    pub(crate) name: Option<String>,
+    /// Protect the private key by the first line of this file
+    #[arg(long, value_name = "FILE", conflicts_with = "no_passphrase")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Leave the private key unprotected
+    #[arg(long)]
+    pub(crate) no_passphrase: bool,
+}
+
+/// Encrypt a file or a pipe to one or more certificates
+///
+/// The output is a standard CMS message, or a row of them ('slices') where it is longer than the
+/// slice size. `offsite decrypt` opens it, and so does `openssl cms -decrypt` (3.0 or later).
+#[derive(Args)]
+#[command(after_help = "Examples:
+  offsite encrypt -r acme-cert.pem -o dump.sql.p7m dump.sql
+  tar cz /etc | offsite encrypt -r acme-cert.pem -r failsafe-cert.pem >etc.tgz.p7m
+
+Without offsite, the file opens with:
+  while openssl cms -decrypt -inform DER -inkey acme-PRIVATE.pem -recip acme-PRIVATE.pem; do :; done <dump.sql.p7m")]
+pub(crate) struct Encrypt {
+    /// Certificate to encrypt to; repeat it for several recipients, each of whom can decrypt alone
+    /// [env: OFFSITE_RECIPIENTS, names of files one a line, or PEM text]
+    #[arg(short, long = "recipient", value_name = "CERT")]
+    pub(crate) recipients: Vec<PathBuf>,
+    /// Which readers the message is for
+    #[arg(long, value_enum, default_value = "cms")]
+    pub(crate) profile: ProfileName,
+    /// Length of each slice but the last, from 1M to 512M; stock OpenSSL needs some three times as
+    /// much memory to decrypt
+    #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = slice_size)]
+    pub(crate) slice_size: usize,
+    /// Write each slice to a file of its own: OUT.000000, OUT.000001, …
+    #[arg(long, requires = "output")]
+    pub(crate) split: bool,
+    /// Replace existing files
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// File to write; standard output without it
+    #[arg(short, long, value_name = "OUT", value_parser = place)]
+    pub(crate) output: Option<PlaceArgument>,
+    /// File to read; standard input without it
+    #[arg(value_name = "IN", value_parser = place)]
+    pub(crate) input: Option<PlaceArgument>,
+}
+
+/// Decrypt what offsite or `openssl smime|cms -encrypt` wrote, of any size
+///
+/// Reads DER, BER, PEM and S/MIME; AES-GCM, AES-CBC and 3DES-CBC; RSA and elliptic-curve keys.
+/// Nothing of an authenticated message comes out before it is verified.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  offsite decrypt -k acme-PRIVATE.pem -o dump.sql dump.sql.p7m
+  offsite decrypt -k acme-PRIVATE.pem <etc.tgz.p7m | tar xz")]
+pub(crate) struct Decrypt {
+    /// File with the private key, with or without its certificate
+    #[arg(short, long, value_name = "PRIVATE")]
+    pub(crate) key: PathBuf,
+    /// Unlock the private key by the first line of this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Refuse messages without an integrity check
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Replace an existing file
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// File to write; standard output without it
+    #[arg(short, long, value_name = "OUT", value_parser = place)]
+    pub(crate) output: Option<PlaceArgument>,
+    /// File to read; standard input without it
+    #[arg(value_name = "IN", value_parser = place)]
+    pub(crate) input: Option<PlaceArgument>,
+}
+
+/// Show what a message is: recipients, algorithms, slices; needs no key and proves nothing
+///
+/// Exits with 1 where something is visibly wrong, such as a missing slice.
+#[derive(Args)]
+#[command(after_help = "Example:
+  offsite inspect dump.sql.p7m")]
+pub(crate) struct Inspect {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// File to read; standard input without it
+    #[arg(value_name = "IN", value_parser = place)]
+    pub(crate) input: Option<PlaceArgument>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum KeyTypeName {
+    Rsa2048,
+    Rsa3072,
+    Rsa4096,
+    P256,
+    P384,
+    P521,
+}
+
+impl From<KeyTypeName> for KeyType {
+    fn from(name: KeyTypeName) -> Self {
+        match name {
+            KeyTypeName::Rsa2048 => Self::Rsa2048,
+            KeyTypeName::Rsa3072 => Self::Rsa3072,
+            KeyTypeName::Rsa4096 => Self::Rsa4096,
+            KeyTypeName::P256 => Self::P256,
+            KeyTypeName::P384 => Self::P384,
+            KeyTypeName::P521 => Self::P521,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum ProfileName {
+    /// Authenticated; for `openssl cms` 3.0 and later
+    Cms,
+    /// Unauthenticated; for `openssl smime` of any age; RSA keys only
+    Smime,
+}
+
+impl From<ProfileName> for Profile {
+    fn from(name: ProfileName) -> Self {
+        match name {
+            ProfileName::Cms => Self::Cms,
+            ProfileName::Smime => Self::Smime,
+        }
+    }
+}
+
+/// A [`Place`] that clap can hold.
+#[derive(Clone)]
+pub(crate) struct PlaceArgument(Place);
+
+impl PlaceArgument {
+    /// `-` and nothing are standard input or output.
+    pub(crate) fn or_standard(argument: Option<&Self>) -> Place {
+        argument.map_or(Place::Standard, |argument| argument.0.clone())
+    }
+}
+
+fn place(text: &str) -> Result<PlaceArgument, String> {
+    Ok(PlaceArgument(if text == "-" { Place::Standard } else { Place::Path(text.into()) }))
+}
+
+/// A number of bytes; K, M and G are powers of 1024.
+fn slice_size(text: &str) -> Result<usize, String> {
+    let (digits, shift) = match text.char_indices().last() {
+        Some((end, 'K' | 'k')) => (&text[..end], 10),
+        Some((end, 'M' | 'm')) => (&text[..end], 20),
+        Some((end, 'G' | 'g')) => (&text[..end], 30),
+        _ => (text, 0),
+    };
+    let number: usize = digits.parse().map_err(|_| "not a number of bytes, such as 16M".to_owned())?;
+    let size = number.checked_shl(shift).filter(|size| size >> shift == number);
+    let allowed = limits::SLICE_SIZE_MIN..=limits::SLICE_SIZE_MAX;
+    size.filter(|size| allowed.contains(size)).ok_or_else(|| "a slice has between 1M and 512M".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn slice_sizes() {
+        assert_eq!(slice_size("1M"), Ok(1 << 20));
+        assert_eq!(slice_size("2048k"), Ok(2 << 20));
+        assert_eq!(slice_size("1048577"), Ok(1_048_577));
+        for wrong in ["", "M", "1", "1G", "513M", "99999999999999999999", "18446744073709551615G", "1MM", "-1M"] {
+            assert!(slice_size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

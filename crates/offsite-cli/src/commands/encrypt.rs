@@ -1,0 +1,37 @@
+//! `offsite encrypt`
+
+use offsite::files::Place;
+use offsite::operations::{self, Encrypt};
+use time::OffsetDateTime;
+
+use crate::arguments::{self, PlaceArgument};
+use crate::commands::{Failure, input_length};
+use crate::terminal::Progress;
+
+pub(crate) fn run(arguments: &arguments::Encrypt) -> Result<(), Failure> {
+    let (input, output) =
+        (PlaceArgument::or_standard(arguments.input.as_ref()), PlaceArgument::or_standard(arguments.output.as_ref()));
+    if arguments.split && output == Place::Standard {
+        let text = "--split writes several files, not to standard output".to_owned();
+        return Err(Failure::Usage { text, hint: "name the files with -o: OUT becomes OUT.000000, OUT.000001, …" });
+    }
+    super::refuse_terminal(&output)?;
+    let fallback = std::env::var_os("OFFSITE_RECIPIENTS");
+    let progress = Progress::new(input_length(&input));
+    let recipients = operations::read_recipients(&arguments.recipients, fallback.as_deref(), &progress);
+    let done = recipients.and_then(|recipients| {
+        let what = Encrypt {
+            input: &input,
+            output: &output,
+            replace: arguments.force,
+            profile: arguments.profile.into(),
+            slice_size: arguments.slice_size,
+            split: arguments.split,
+            now: OffsetDateTime::now_utc(),
+        };
+        operations::encrypt(&what, &recipients, &progress)
+    });
+    progress.clear();
+    done?;
+    Ok(())
+}

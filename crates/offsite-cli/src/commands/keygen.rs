@@ -1,0 +1,59 @@
+//! `offsite keygen`
+
+use offsite::operations::{self, Keygen, NewFiles};
+use offsite::shown;
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+use crate::arguments;
+use crate::commands::Failure;
+use crate::terminal;
+
+pub(crate) fn run(arguments: &arguments::Keygen) -> Result<(), Failure> {
+    let Some(base) = arguments.output.file_name() else {
+        let text = format!("{} is a folder, not the beginning of a file name", shown(&arguments.output));
+        return Err(Failure::Usage { text, hint: "for example: offsite keygen -o backup-key" });
+    };
+    // Before a passphrase is chosen, not after.
+    NewFiles::of(&arguments.output).check_absent()?;
+    let passphrase = passphrase(arguments)?;
+    let name = base.to_string_lossy();
+    let files = operations::keygen(&Keygen {
+        prefix: &arguments.output,
+        key_type: arguments.key_type.into(),
+        common_name: arguments.name.as_deref().unwrap_or(&name),
+        now: OffsetDateTime::now_utc(),
+        days: arguments.days,
+        passphrase: passphrase.as_deref().map(Vec::as_slice),
+    })?;
+    terminal::note(&format!("private key: {}: into the safe with it, and off this machine", shown(&files.private)));
+    terminal::note(&format!("certificate: {}: for every server", shown(&files.certificate)));
+    Ok(())
+}
+
+fn passphrase(arguments: &arguments::Keygen) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+    if arguments.no_passphrase {
+        return Ok(None);
+    }
+    if let Some(path) = &arguments.passphrase_file {
+        return Ok(Some(terminal::passphrase_from(path)?));
+    }
+    if !terminal::can_ask() {
+        let text = "there is no terminal to ask for a passphrase on".to_owned();
+        return Err(Failure::Usage { text, hint: "give --passphrase-file FILE or --no-passphrase" });
+    }
+    let failed = |error: std::io::Error| offsite::Error::Passphrase(format!("cannot ask for a passphrase: {error}"));
+    let first = terminal::ask("new passphrase").map_err(failed)?;
+    if first.is_empty() {
+        let text = "the passphrase is empty".to_owned();
+        return Err(Failure::Usage { text, hint: "--no-passphrase leaves the private key unprotected" });
+    }
+    if first.len() > offsite::cms::limits::PASSPHRASE {
+        return Err(offsite::Error::Passphrase("a passphrase has at most 1024 bytes".to_owned()).into());
+    }
+    let second = terminal::ask("the same passphrase again").map_err(failed)?;
+    if first != second {
+        return Err(offsite::Error::Passphrase("the two passphrases differ; nothing was written".to_owned()).into());
+    }
+    Ok(Some(first))
+}

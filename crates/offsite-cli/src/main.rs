@@ -1,0 +1,35 @@
+//! The command `offsite`: arguments, prompts, progress, words and exit codes.
+
+mod arguments;
+mod commands;
+mod exit;
+mod interrupt;
+mod terminal;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return exit::of_usage(&error),
+    };
+    if let Err(error) = interrupt::watch() {
+        terminal::error(&format!("cannot watch for interrupts: {error}"));
+        return exit::FAILED.into();
+    }
+    let result = match arguments.command {
+        Command::Keygen(arguments) => commands::keygen::run(&arguments),
+        Command::Encrypt(arguments) => commands::encrypt::run(&arguments),
+        Command::Decrypt(arguments) => commands::decrypt::run(&arguments),
+        Command::Inspect(arguments) => commands::inspect::run(&arguments),
+    };
+    match result {
+        Ok(()) => exit::DONE.into(),
+        Err(failure) => failure.report(),
+    }
+}

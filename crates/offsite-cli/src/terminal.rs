@@ -1,0 +1,105 @@
+//! What a person sees and types: messages, progress, passphrases.
+//!
+//! - Everything here goes to standard error or the terminal itself, never to standard output.
+//! - Messages begin with `offsite:`, are lower case, and end without a full stop.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use offsite::{Events, Warning};
+use zeroize::Zeroizing;
+
+use crate::words;
+
+pub(crate) fn error(text: &str) {
+    say("error", text);
+}
+
+pub(crate) fn hint(text: &str) {
+    say("hint", text);
+}
+
+pub(crate) fn warning(text: &str) {
+    say("warning", text);
+}
+
+/// Nobody is left to tell where standard error cannot be written.
+fn say(kind: &str, text: &str) {
+    let _ = writeln!(io::stderr(), "offsite: {kind}: {text}");
+}
+
+/// A line that tells what was done, for a person only: nothing in scripts.
+pub(crate) fn note(text: &str) {
+    if io::stderr().is_terminal() {
+        let _ = writeln!(io::stderr(), "offsite: {text}");
+    }
+}
+
+/// A bar on a terminal, silence elsewhere.
+pub(crate) struct Progress(ProgressBar);
+
+impl Progress {
+    /// For an input of `length` bytes, if that is known.
+    pub(crate) fn new(length: Option<u64>) -> Self {
+        if !io::stderr().is_terminal() {
+            return Self(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
+        let template = match length {
+            Some(_) => {
+                "{bar:30} {percent}%  {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  {eta} left"
+            }
+            None => "{spinner} {binary_bytes}  {binary_bytes_per_sec}  {elapsed}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self(bar)
+    }
+
+    /// Takes the bar off the screen.
+    pub(crate) fn clear(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+impl Events for Progress {
+    fn progress(&self, bytes: u64) {
+        self.0.inc(bytes);
+    }
+
+    fn warn(&self, event: Warning) {
+        self.0.suspend(|| warning(&words::of_warning(&event)));
+    }
+}
+
+/// Whether there is a person to ask: a terminal, even where the standard streams are redirected.
+pub(crate) fn can_ask() -> bool {
+    File::options().read(true).write(true).open("/dev/tty").is_ok()
+}
+
+/// Asks for a passphrase, unseen.
+pub(crate) fn ask(question: &str) -> io::Result<Zeroizing<Vec<u8>>> {
+    rpassword::prompt_password(format!("{question}: ")).map(|text| Zeroizing::new(text.into_bytes()))
+}
+
+/// The first line of a file.
+pub(crate) fn passphrase_from(path: &Path) -> Result<Zeroizing<Vec<u8>>, offsite::Error> {
+    let contents = offsite::files::read_key_file(path)?;
+    let line = contents.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() {
+        return Err(offsite::Error::Passphrase(format!("{}: the first line is empty", offsite::shown(path))));
+    }
+    if line.len() > offsite::cms::limits::PASSPHRASE {
+        return Err(offsite::Error::Passphrase(format!(
+            "{}: a passphrase has at most 1024 bytes",
+            offsite::shown(path)
+        )));
+    }
+    Ok(Zeroizing::new(line.to_vec()))
+}
