@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::terminal;
+
 /// Everything that was asked for is done.
 pub(crate) const DONE: u8 = 0;
 /// It failed.
@@ -11,11 +13,16 @@ pub(crate) const USAGE: u8 = 2;
 /// Interrupted by the user or the system.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// What clap says, in its own words: help and version succeed.
+/// What clap says, in its own words: help and version succeed, an error begins as all of ours.
 pub(crate) fn of_usage(error: &clap::Error) -> ExitCode {
-    let code = if error.use_stderr() { USAGE } else { DONE };
+    let text = error.render().to_string();
+    if let Some(text) = text.strip_prefix("error: ") {
+        terminal::error(text.trim_end());
+        return USAGE.into();
+    }
     match error.print() {
-        Ok(()) => code.into(),
+        Ok(()) if error.use_stderr() => USAGE.into(),
+        Ok(()) => DONE.into(),
         Err(_) => FAILED.into(),
     }
 }

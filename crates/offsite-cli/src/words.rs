@@ -30,7 +30,8 @@ pub(crate) fn of_warning(warning: &Warning) -> String {
 /// What to do about an error, where that is not plain.
 pub(crate) fn hint(error: &Error) -> Option<&'static str> {
     match error {
-        Error::Exists(_) => Some("choose another name, or remove the file first"),
+        Error::Exists { replaceable: true, .. } => Some("choose another name, or replace it with --force"),
+        Error::Exists { replaceable: false, .. } => Some("choose another name: keys are never overwritten"),
         Error::Cms { source, .. } => of_cms(source),
         _ => None,
     }
@@ -51,7 +52,7 @@ fn of_cms(error: &cms::Error) -> Option<&'static str> {
             Some("`offsite inspect` lists the recipients; decrypt with the key of one of them")
         }
         cms::Error::Slice { .. } => {
-            Some("what came out before this slice is intact; another copy of the message may be, too")
+            Some("every slice before this one is intact; another copy of the message may be whole")
         }
         cms::Error::Truncated { .. } => Some("the message is incomplete: fetch it again, or look for another copy"),
         cms::Error::Spool(_) => Some("set TMPDIR to a folder with room for the whole message"),

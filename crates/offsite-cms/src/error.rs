@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::policy::Refusal;
+use crate::refusal::Refusal;
 
 /// The result of this crate's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -31,6 +31,7 @@ mod private_key;
 mod random;
 mod recipient_info;
 mod recipients;
+mod refusal;
 pub mod signed_data;
 mod slice;
 pub mod smime;

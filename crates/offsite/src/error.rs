@@ -29,8 +29,13 @@ pub enum Error {
         source: io::Error,
     },
     /// The output is there already, and is not overwritten unasked.
-    #[error("{} exists already", shown(.0))]
-    Exists(PathBuf),
+    #[error("{} exists already", shown(.path))]
+    Exists {
+        /// The file.
+        path: PathBuf,
+        /// Whether the operation could have been told to replace it.
+        replaceable: bool,
+    },
     /// A file of keys or certificates is too large to be one.
     #[error("{} is larger than 1 MiB, so it is no file of keys or certificates", shown(.0))]
     TooLarge(PathBuf),

@@ -114,7 +114,7 @@ impl Output {
                 let file = File::options().write(true).open(path).map_err(failed)?;
                 return Ok(Self(Kind::Direct { file, path: path.clone() }));
             }
-            Ok(_) if !replace => return Err(Error::Exists(path.clone())),
+            Ok(_) if !replace => return Err(Error::Exists { path: path.clone(), replaceable: true }),
             _ => {}
         }
         // Behind a symbolic link the file is replaced, not the link.
@@ -124,7 +124,7 @@ impl Output {
         let builder = builder.prefix(".offsite-").suffix(".unfinished").permissions(readable_as_usual);
         // The lock keeps an interrupt from coming between creation and registration.
         let mut unfinished = unfinished();
-        let temporary = builder.tempfile_in(folder(&path)).map_err(failed)?;
+        let temporary = builder.tempfile_in(folder(&path)).map_err(|error| failed(without_path(error)))?;
         let (file, temporary) = NamedTempFile::into_parts(temporary);
         unfinished.push(temporary.to_path_buf());
         drop(unfinished);
@@ -146,7 +146,7 @@ impl Output {
                 let Some(temporary) = temporary.take(&mut unfinished) else { return Ok(()) };
                 let persisted = if replace { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
                 persisted.map_err(|failure| match failure.error.kind() {
-                    io::ErrorKind::AlreadyExists => Error::Exists(path.clone()),
+                    io::ErrorKind::AlreadyExists => Error::Exists { path: path.clone(), replaceable: true },
                     _ => failed(failure.error),
                 })?;
                 drop(unfinished);
@@ -173,6 +173,13 @@ impl Write for Output {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// The error of the operating system within one that names the temporary file, which means nothing
+/// to the user.
+fn without_path(error: io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(|error| error.source()).and_then(|error| error.downcast_ref::<io::Error>());
+    inner.and_then(io::Error::raw_os_error).map_or(error, io::Error::from_raw_os_error)
 }
 
 /// The folder of a file.

@@ -97,7 +97,8 @@ fn text(view: &Inspection) -> String {
     match view.stream {
         Some(stream) => {
             let state = if stream.complete { "complete, as far as shows without a key" } else { "damaged" };
-            line("stream", &format!("{} slices of {} bytes, {state}", view.messages, stream.slice_size));
+            let slices = if view.messages == 1 { "slice" } else { "slices" };
+            line("stream", &format!("{} {slices} of {} bytes, {state}", view.messages, stream.slice_size));
         }
         None => line("messages", &view.messages.to_string()),
     }

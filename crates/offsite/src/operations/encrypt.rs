@@ -198,7 +198,7 @@ impl Split {
                 break;
             }
             if !self.replace {
-                return Err(Error::Exists(left_over));
+                return Err(Error::Exists { path: left_over, replaceable: true });
             }
             fs::remove_file(&left_over).map_err(Error::file("remove", &left_over))?;
         }

@@ -58,7 +58,7 @@ impl NewFiles {
     pub fn check_absent(&self) -> Result<()> {
         for path in [&self.private, &self.certificate] {
             match fs::symlink_metadata(path) {
-                Ok(_) => return Err(Error::Exists(path.clone())),
+                Ok(_) => return Err(Error::Exists { path: path.clone(), replaceable: false }),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(Error::file("write", path)(error)),
             }
@@ -91,7 +91,7 @@ pub fn keygen(what: &Keygen<'_>) -> Result<NewFiles> {
 fn write_new(path: &Path, mode: u32, contents: &[u8]) -> Result<()> {
     let mut file =
         File::options().write(true).create_new(true).mode(mode).open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => Error::Exists(path.to_path_buf()),
+            io::ErrorKind::AlreadyExists => Error::Exists { path: path.to_path_buf(), replaceable: false },
             _ => Error::file("write", path)(error),
         })?;
     let written = file.write_all(contents).and_then(|()| file.sync_all());

@@ -1,0 +1,148 @@
+//! The layers of the workspace: what each part may use. The compiler guards the borders between
+//! the crates; this test guards those within them.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each crate's modules, the lowest first: a module uses only those that stand before it, so there
+/// are no cycles. Modules of a folder come in one line: they use none of each other.
+const LAYERS: [(&str, &[&[&str]]); 3] = [
+    (
+        "offsite-cms",
+        &[
+            &["limits", "oid", "refusal"],
+            &["error"],
+            &["der", "pem", "pipeline", "random"],
+            &["policy"],
+            &["ber", "certificate", "ffi"],
+            &["input", "armour", "recipient_info"],
+            &["private_key", "envelope"],
+            &["key_file", "recipients"],
+            &["keygen", "slice"],
+            &["signed_data", "stream"],
+            &["smime", "inspect", "decrypt"],
+        ],
+    ),
+    (
+        "offsite",
+        &[
+            &["error", "events"],
+            &["files"],
+            &["operations/decrypt", "operations/encrypt", "operations/inspect", "operations/keygen", "operations/keys"],
+            &["operations"],
+        ],
+    ),
+    (
+        "offsite-cli",
+        &[
+            &["arguments", "words"],
+            &["terminal"],
+            &["exit"],
+            &["interrupt"],
+            &["commands"],
+            &["commands/decrypt", "commands/encrypt", "commands/inspect", "commands/keygen"],
+        ],
+    ),
+];
+
+/// What a crate must never know, in its code or among its dependencies.
+const FORBIDDEN: [(&str, &[&str]); 3] = [
+    ("offsite-cms", &["std::net", "std::process", "std::env", "tokio", "clap", "tar", "zstd", "opendal", "tempfile"]),
+    ("offsite", &["clap", "indicatif", "rpassword", "std::process::exit", "println", "eprintln"]),
+    ("offsite-cli", &["aws_lc_rs", "zstd", "tar", "opendal"]),
+];
+
+#[test]
+fn modules_use_only_lower_layers() {
+    for (name, layers) in LAYERS {
+        let modules = modules(name);
+        let listed: BTreeSet<&str> = layers.iter().flat_map(|layer| layer.iter().copied()).collect();
+        let found: BTreeSet<&str> = modules.iter().map(|(module, _)| module.as_str()).collect();
+        assert_eq!(listed, found, "{name}: the table and the files differ");
+        let layer_of = |module: &str| layers.iter().position(|layer| layer.contains(&module));
+        for (module, code) in &modules {
+            for used in uses(code) {
+                let of_folder = module.starts_with(&format!("{used}/"));
+                let (own, other) = (layer_of(module), layer_of(used));
+                let other = other.unwrap_or_else(|| panic!("{name}/{module} uses {used}, which is no module"));
+                assert!(of_folder || Some(other) < own, "{name}/{module} uses {used}, which is not below it");
+            }
+        }
+    }
+}
+
+#[test]
+fn crates_know_only_their_own_matters() {
+    for (name, forbidden) in FORBIDDEN {
+        let manifest = fs::read_to_string(folder(name).join("Cargo.toml")).unwrap();
+        let dependencies = manifest.split("[dependencies]").nth(1).expect("a crate has dependencies");
+        let dependencies = dependencies.split("\n[").next().unwrap();
+        for word in forbidden {
+            assert!(!dependencies.lines().any(|line| line.starts_with(word)), "{name} depends on {word}");
+            for (module, code) in modules(name) {
+                let uses = code.lines().any(|line| {
+                    line.contains(&format!("{word}::"))
+                        || line.contains(&format!("{word}!"))
+                        || line.ends_with(&format!("{word};"))
+                });
+                assert!(!uses, "{name}/{module} knows {word}");
+            }
+        }
+    }
+}
+
+/// `unsafe` stands in one small module.
+#[test]
+fn unsafe_code_is_in_one_place() {
+    let mut places = Vec::new();
+    for (name, _) in LAYERS {
+        let with_unsafe = modules(name).into_iter().filter(|(_, code)| code.contains("unsafe "));
+        places.extend(with_unsafe.map(|(module, _)| format!("{name}/{module}")));
+    }
+    assert_eq!(places, ["offsite-cms/ffi"]);
+}
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
+}
+
+/// Every module of a crate but its root: its name, and its code without tests and comments.
+fn modules(name: &str) -> Vec<(String, String)> {
+    let source = folder(name).join("src");
+    let mut folders = vec![source.clone()];
+    let mut modules = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let module = path.strip_prefix(&source).unwrap().with_extension("");
+            let module = module.to_str().unwrap().to_owned();
+            if module != "lib" && module != "main" {
+                modules.push((module, code(&fs::read_to_string(path).unwrap())));
+            }
+        }
+    }
+    assert!(!modules.is_empty(), "{name} has no modules");
+    modules
+}
+
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// The modules that `crate::…` names.
+fn uses(code: &str) -> BTreeSet<&str> {
+    let names =
+        code.split("crate::").skip(1).map(|rest| rest.split(|c: char| !(c.is_ascii_lowercase() || c == '_')).next());
+    // A group, `crate::{…}`, is of modules of this crate as well.
+    let groups = code.split("crate::{").skip(1).flat_map(|rest| rest.split('}').next().unwrap_or_default().split(','));
+    let groups = groups.map(|name| name.trim().split("::").next());
+    names.chain(groups).flatten().filter(|name| !name.is_empty()).collect()
+}
