@@ -175,11 +175,14 @@ impl Write for Output {
     }
 }
 
-/// The error of the operating system within one that names the temporary file, which means nothing
-/// to the user.
+/// The same error without the temporary file's name, which means nothing to the user. The library
+/// gives it out as text only.
 fn without_path(error: io::Error) -> io::Error {
-    let inner = error.get_ref().and_then(|error| error.source()).and_then(|error| error.downcast_ref::<io::Error>());
-    inner.and_then(io::Error::raw_os_error).map_or(error, io::Error::from_raw_os_error)
+    let text = error.to_string();
+    match text.split_once(" at path ") {
+        Some((reason, _)) => io::Error::new(error.kind(), reason),
+        None => error,
+    }
 }
 
 /// The folder of a file.

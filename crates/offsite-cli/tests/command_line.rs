@@ -1,0 +1,372 @@
+//! The command as people and scripts meet it: output files, exit codes, words, interrupts.
+
+mod support;
+
+use std::fs::{self, File, Permissions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use support::{KeyPair, Words, assert_holds, bash, file, folder, offsite, openssl, read, run, run_reading, sample};
+
+/// Encrypts `plaintext` to a P-256 key, in slices of 1 MiB.
+fn encrypted(folder: &tempfile::TempDir, plaintext: &[u8]) -> std::path::PathBuf {
+    let input = file(folder, "plaintext", plaintext);
+    let out = folder.path().join("message.p7m");
+    run(offsite("encrypt --slice-size 1M -r").arg(KeyPair::of("p256").cert).arg("-o").arg(&out).arg(input)).ok();
+    out
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_binary_is_static_and_runs_in_an_empty_tree() {
+    let tree = folder();
+    let binary = tree.path().join("offsite");
+    fs::copy(env!("CARGO_BIN_EXE_offsite"), &binary).unwrap();
+    let plaintext = sample(100_000);
+    file(&tree, "plaintext", &plaintext);
+    let pair = KeyPair::of("rsa2048");
+    fs::copy(pair.cert, tree.path().join("cert.pem")).unwrap();
+    fs::copy(pair.both, tree.path().join("both.pem")).unwrap();
+    let inside = |line: &str| {
+        // A user namespace lets a plain user change the root, too.
+        let mut command = Command::new("unshare");
+        run(command.words("--map-root-user --root").arg(tree.path()).arg("/offsite").words(line)).ok();
+    };
+    inside("encrypt -r cert.pem -o message plaintext");
+    inside("decrypt -k both.pem -o back message");
+    inside("keygen -o new --type p256 --no-passphrase");
+    assert_holds(&tree.path().join("back"), &plaintext, "in an empty tree");
+}
+
+#[test]
+fn a_failure_leaves_no_file() {
+    let folder = folder();
+    let plaintext = sample(2_500_000);
+    let message = encrypted(&folder, &plaintext);
+    let mut damaged = read(&message);
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    let damaged = file(&folder, "damaged.p7m", &damaged);
+    let before = names(folder.path());
+    let out = folder.path().join("out");
+    let key = KeyPair::of("p256").key;
+    let decrypt = |input: &Path| {
+        let mut command = offsite("decrypt -k");
+        command.arg(&key).arg("-o").arg(&out).arg(input);
+        command
+    };
+    run(&mut decrypt(&damaged)).fails(1).one_error().says("slice 1 (from byte 1048576)").says("altered");
+    run(&mut decrypt(&folder.path().join("absent"))).fails(1).one_error().says("absent");
+    run(&mut decrypt(folder.path())).fails(1).one_error().says("directory");
+    assert_eq!(names(folder.path()), before);
+
+    // To a pipe goes what is intact, and nothing of the altered slice.
+    let piped = run_reading(offsite("decrypt -k").arg(&key), &damaged).fails(1).one_error();
+    assert!(plaintext.starts_with(&piped.stdout));
+    let plaintext_of_a_slice = piped.stdout.len();
+    assert!((1_040_000..1_048_576).contains(&plaintext_of_a_slice), "{plaintext_of_a_slice}");
+}
+
+#[test]
+fn an_existing_file_is_replaced_only_by_force_and_only_when_all_is_well() {
+    let folder = folder();
+    let plaintext = sample(10_000);
+    let message = encrypted(&folder, &plaintext);
+    let cut = file(&folder, "cut.p7m", &read(&message)[..5_000]);
+    let out = file(&folder, "out", b"precious");
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink("out", &link).unwrap();
+    let key = KeyPair::of("p256").key;
+    let decrypt = |options: &str, out: &Path, input: &Path| {
+        run(offsite("decrypt").words(options).arg("-k").arg(&key).arg("-o").arg(out).arg(input))
+    };
+    decrypt("", &out, &message).fails(1).one_error().says("exists already").says("--force");
+    decrypt("", &link, &message).fails(1).says("exists already");
+    decrypt("--force", &out, &cut).fails(1).one_error();
+    assert_holds(&out, b"precious", "after failures");
+    decrypt("--force", &link, &message).ok();
+    assert!(link.is_symlink(), "the link stays a link");
+    assert_holds(&out, &plaintext, "replaced");
+}
+
+#[test]
+fn output_files_follow_the_umask_and_are_written_in_place_to_devices() {
+    let folder = folder();
+    let message = encrypted(&folder, &sample(1000));
+    let key = KeyPair::of("p256").key;
+    let out = folder.path().join("out");
+    run(bash("umask 027; \"$offsite\" decrypt -k \"$key\" -o \"$out\" \"$message\"")
+        .env("offsite", env!("CARGO_BIN_EXE_offsite"))
+        .env("key", &key)
+        .env("out", &out)
+        .env("message", &message))
+    .ok();
+    assert_eq!(fs::metadata(&out).unwrap().permissions().mode() & 0o777, 0o640);
+    run(offsite("decrypt -o /dev/null -k").arg(&key).arg(&message)).ok();
+    run(offsite("decrypt -o /dev/full -k").arg(&key).arg(&message))
+        .fails(1)
+        .one_error()
+        .says("/dev/full")
+        .says("No space left");
+}
+
+#[test]
+fn split_files_of_another_run_never_mix_in() {
+    let folder = folder();
+    let plaintext = sample(2_500_000);
+    let input = file(&folder, "plaintext", &plaintext);
+    let short = file(&folder, "short", &plaintext[..1_500_000]);
+    let out = folder.path().join("out");
+    let cert = KeyPair::of("p256").cert;
+    let split = |options: &str, input: &Path| {
+        run(offsite("encrypt --split --slice-size 1M -r").arg(&cert).words(options).arg("-o").arg(&out).arg(input))
+    };
+    split("", &input).ok();
+    let all = ["out.000000", "out.000001", "out.000002", "plaintext", "short"];
+    assert_eq!(names(folder.path()), all);
+    split("", &short).fails(1).one_error().says("out.000000 exists already");
+    fs::remove_file(folder.path().join("out.000000")).unwrap();
+    fs::remove_file(folder.path().join("out.000001")).unwrap();
+    split("", &short).fails(1).one_error().says("out.000002 exists already");
+    assert_eq!(names(folder.path()), ["out.000002", "plaintext", "short"]);
+    split("--force", &short).ok();
+    assert_eq!(names(folder.path()), ["out.000000", "out.000001", "plaintext", "short"]);
+    run(offsite("encrypt --split -r").arg(&cert).arg(&input)).fails(2).says("offsite: error: ");
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
+    let pair = KeyPair::of("p256");
+    let folder = folder();
+    let same_again = folder.path().join("copy.pem");
+    fs::copy(&pair.cert, &same_again).unwrap();
+    run(&mut offsite("encrypt --slice-size 1K")).fails(2).says("offsite: error: ").says("between 1M and 512M");
+    run(&mut offsite("encrypt --profile pgp")).fails(2).says("offsite: error: ").says("smime");
+    run(&mut offsite("decrypt")).fails(2).says("--key");
+    run(&mut offsite("frobnicate")).fails(2).says("offsite: error: ");
+    run(&mut offsite("")).fails(2).says("Usage");
+    run(offsite("encrypt").env_remove("OFFSITE_RECIPIENTS")).fails(2).one_error().says("no recipient").says("-r");
+    run(offsite("encrypt -r").arg(&pair.cert).arg("-r").arg(&same_again)).fails(2).one_error().says("same issuer");
+    let smime = run(offsite("encrypt --profile smime -r").arg(&pair.cert)).fails(2);
+    smime.says("RSA").says("--profile");
+}
+
+#[test]
+fn help_and_version_succeed_and_every_command_has_an_example() {
+    run(&mut offsite("--version")).ok();
+    for command in ["keygen", "encrypt", "decrypt", "inspect"] {
+        let help = run(offsite(command).arg("--help")).ok();
+        let text = String::from_utf8(help.stdout).unwrap();
+        assert!(text.contains(&format!("\n  offsite {command} ")), "{command}: no example in {text}");
+    }
+}
+
+#[test]
+fn keys_that_cannot_serve_are_named_as_what_they_are() {
+    let folder = folder();
+    let pair = KeyPair::of("p256");
+    let ed25519 = folder.path().join("ed25519.pem");
+    run(openssl("genpkey -algorithm ed25519 -out").arg(&ed25519)).ok();
+    let p224 = folder.path().join("p224.pem");
+    run(openssl("req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:P-224 -subj /CN=p224 -keyout /dev/null -out")
+        .arg(&p224))
+    .ok();
+    let small = folder.path().join("small.pem");
+    run(openssl("req -x509 -nodes -newkey rsa:1024 -subj /CN=small -keyout /dev/null -out").arg(&small)).ok();
+    run(offsite("decrypt -k").arg(&pair.cert)).fails(1).one_error().says("no private key").says("hint");
+    run(offsite("decrypt -k").arg(&ed25519)).fails(1).one_error().says("Ed25519");
+    run(offsite("decrypt -k").arg(folder.path())).fails(1).one_error();
+    run(offsite("encrypt -r").arg(&pair.key)).fails(1).one_error().says("no certificate").says("hint");
+    run(offsite("encrypt -r").arg(&p224)).fails(1).one_error().says("P-256");
+    run(offsite("encrypt -r").arg(&small)).fails(1).one_error().says("RSA-1024").says("2048");
+    run(offsite("encrypt -o /dev/null -r").arg(&pair.both)).ok().says("warning").says("private key");
+}
+
+#[test]
+fn an_expired_certificate_is_a_warning_and_no_obstacle() {
+    let folder = folder();
+    let pair = KeyPair::of("p256");
+    let expired = folder.path().join("expired.pem");
+    // `req` makes no certificates of the past; `x509` does, with a negative number of days.
+    let request = folder.path().join("request.pem");
+    run(openssl("req -new -subj /CN=old -key").arg(&pair.key).arg("-out").arg(&request)).ok();
+    run(openssl("x509 -req -days -1 -in").arg(&request).arg("-signkey").arg(&pair.key).arg("-out").arg(&expired)).ok();
+    let plaintext = file(&folder, "plaintext", b"late");
+    let message = folder.path().join("message");
+    let encrypt = run(offsite("encrypt -r").arg(&expired).arg("-o").arg(&message).arg(&plaintext)).ok();
+    encrypt.says("offsite: warning: ").says("CN=old").says("expired on 20");
+    let decrypt = run(offsite("decrypt -k").arg(&pair.key).arg(&message)).ok().does_not_say("expired");
+    assert_eq!(decrypt.stdout, b"late");
+}
+
+#[test]
+fn recipients_come_from_the_environment_as_names_or_as_text() {
+    let folder = folder();
+    let plaintext = file(&folder, "plaintext", b"shared");
+    let (first, second) = (KeyPair::of("p256"), KeyPair::of("rsa2048"));
+    let names = format!("\n{}\n{}\n", first.cert.display(), second.cert.display());
+    let text = [read(&first.cert), read(&second.cert)].concat();
+    for (number, recipients) in [names, String::from_utf8(text).unwrap()].into_iter().enumerate() {
+        let message = folder.path().join(format!("message-{number}"));
+        run(offsite("encrypt -o").arg(&message).arg(&plaintext).env("OFFSITE_RECIPIENTS", recipients)).ok();
+        for pair in [&first, &second] {
+            let decrypted = run(offsite("decrypt -k").arg(&pair.key).arg(&message)).ok();
+            assert_eq!(decrypted.stdout, b"shared");
+        }
+    }
+}
+
+#[test]
+fn inspect_describes_and_finds_what_is_missing() {
+    let folder = folder();
+    let message = encrypted(&folder, &sample(2_500_000));
+    let report = |path: &Path, code: i32| -> serde_json::Value {
+        serde_json::from_slice(&run(offsite("inspect --json").arg(path)).fails(code).stdout).unwrap()
+    };
+    let whole = report(&message, 0);
+    assert_eq!(whole["content_type"], "authEnvelopedData");
+    assert_eq!(whole["content_encryption"], "aes256-GCM");
+    assert_eq!(whole["authenticated"], true);
+    assert_eq!(whole["messages"], 3);
+    assert_eq!(whole["size"], fs::metadata(&message).unwrap().len());
+    assert_eq!(whole["content"], 2_500_000);
+    assert_eq!(whole["stream"]["slice_size"], 1 << 20);
+    assert_eq!(whole["stream"]["complete"], true);
+    assert!(whole["recipients"][0]["name"].as_str().unwrap().contains("CN=p256"), "{whole}");
+    let bytes = read(&message);
+    let cases = [
+        ("the last slice is missing", bytes[..2 << 20].to_vec(), "cut off"),
+        ("the middle slice is missing", [&bytes[..1 << 20], &bytes[2 << 20..]].concat(), "out of order"),
+        ("it ends in mid-slice", bytes[..1_500_000].to_vec(), "ends at byte 1500000"),
+        ("something follows", [&bytes[..], b"x"].concat(), "goes on"),
+    ];
+    for (what, bytes, finding) in cases {
+        let damaged = report(&file(&folder, "damaged", &bytes), 1);
+        assert_eq!(damaged["stream"]["complete"], false, "{what}: {damaged}");
+        let findings = damaged["findings"].to_string();
+        assert!(findings.contains(finding), "{what}: {findings}");
+    }
+    run(offsite("inspect").arg(&message)).ok().does_not_say("error");
+}
+
+#[test]
+fn an_interrupt_removes_the_unfinished_file() {
+    let folder = folder();
+    let out = folder.path().join("out");
+    for (signal, code) in [("INT", Some(130)), ("TERM", Some(130)), ("HUP", Some(130)), ("KILL", None)] {
+        let mut child = offsite("encrypt -r")
+            .arg(KeyPair::of("p256").cert)
+            .arg("-o")
+            .arg(&out)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(&sample(100_000)).unwrap();
+        wait_until(|| !names(folder.path()).is_empty());
+        run(Command::new("kill").arg(format!("-{signal}")).arg(child.id().to_string())).ok();
+        assert_eq!(child.wait().unwrap().code(), code, "{signal}");
+        let left = names(folder.path());
+        if signal == "KILL" {
+            assert!(
+                left.len() == 1 && left[0].ends_with(".unfinished"),
+                "only an unfinished file may be left: {left:?}"
+            );
+        } else {
+            assert_eq!(left, Vec::<String>::new(), "{signal}");
+        }
+    }
+}
+
+fn wait_until(mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(30), "it never came");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_pipe_that_closes_ends_the_command_with_an_error() {
+    let folder = folder();
+    let message = encrypted(&folder, &sample(3_000_000));
+    let script = "\"$offsite\" decrypt -k \"$key\" \"$message\" | head -c 10 >/dev/null";
+    let command = run(bash(script)
+        .env("offsite", env!("CARGO_BIN_EXE_offsite"))
+        .env("key", KeyPair::of("p256").key)
+        .env("message", &message))
+    .fails(1);
+    command.one_error().says("standard output");
+}
+
+/// `script` runs a command on a terminal of its own and types what it reads.
+fn on_a_terminal(command: &str, typed: &str, folder: &Path) -> support::Run {
+    let typed_file = folder.join("typed");
+    fs::write(&typed_file, typed).unwrap();
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--echo", "never", "--command", command, "/dev/null"]).current_dir(folder);
+    let binary = Path::new(env!("CARGO_BIN_EXE_offsite")).parent().unwrap();
+    let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
+    run_reading(script.env("PATH", path), &typed_file)
+}
+
+#[test]
+fn passphrases_are_asked_for_on_a_terminal() {
+    let folder = folder();
+    let home = folder.path();
+    on_a_terminal("offsite keygen -o k --type p256", "one\ntwo\n", home).fails(1);
+    assert!(!home.join("k-PRIVATE.pem").exists());
+    let made = on_a_terminal("offsite keygen -o k --type p256", "correct horse\ncorrect horse\n", home).ok();
+    let shown = String::from_utf8_lossy(&made.stdout).into_owned();
+    assert!(shown.contains("passphrase") && !shown.contains("correct horse"), "{shown}");
+    assert!(String::from_utf8(read(&home.join("k-PRIVATE.pem"))).unwrap().contains("ENCRYPTED PRIVATE KEY"));
+    fs::write(home.join("plaintext"), "secret").unwrap();
+    run(offsite("encrypt -r k-cert.pem -o message plaintext").current_dir(home)).ok();
+    on_a_terminal("offsite decrypt -k k-PRIVATE.pem -o back message", "wrong\ncorrect horse\n", home).ok();
+    assert_holds(&home.join("back"), b"secret", "with a passphrase typed at the second try");
+    let refused = on_a_terminal("offsite encrypt -r k-cert.pem plaintext", "", home).fails(2);
+    assert!(String::from_utf8_lossy(&refused.stdout).contains("standard output is a terminal"));
+}
+
+#[test]
+fn progress_shows_on_a_terminal_and_nowhere_else() {
+    let folder = folder();
+    let home = folder.path();
+    let pair = KeyPair::of("p256");
+    fs::copy(&pair.cert, home.join("cert.pem")).unwrap();
+    File::create(home.join("zeros")).unwrap().set_len(3 << 30).unwrap();
+    let shown = on_a_terminal("offsite encrypt -r cert.pem -o /dev/null zeros", "", home).ok();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("3.00 GiB") && shown.contains('%'), "{shown}");
+    let silent = run(offsite("encrypt -r cert.pem -o /dev/null zeros").current_dir(home)).ok();
+    assert_eq!((silent.stdout.len(), silent.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    let folder = folder();
+    let message = encrypted(&folder, b"x");
+    let out = folder.path().join("absent/out");
+    let key = KeyPair::of("p256").key;
+    run(offsite("decrypt -k").arg(&key).arg("-o").arg(&out).arg(&message))
+        .fails(1)
+        .one_error()
+        .says("absent/out")
+        .does_not_say(".unfinished");
+    let closed = folder.path().join("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, Permissions::from_mode(0o500)).unwrap();
+    let closed_out = run(offsite("keygen --type p256 --no-passphrase -o").arg(closed.join("k")));
+    // The permissions of a folder do not bind root.
+    assert!(closed_out.succeeded() == names(&closed).contains(&"k-PRIVATE.pem".to_owned()), "{}", closed_out.story());
+}
