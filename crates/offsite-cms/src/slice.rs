@@ -271,3 +271,62 @@ impl Opener {
 fn aead_key(cek: &[u8; 32]) -> Result<LessSafeKey> {
     UnboundKey::new(&AES_256_GCM, cek).map(LessSafeKey::new).map_err(|_| Error::Crypto("AES-GCM"))
 }
+
+#[cfg(test)]
+mod tests {
+    use time::OffsetDateTime;
+
+    use super::*;
+    use crate::certificate::hex;
+    use crate::keygen::{KeyType, NewKey, Purpose};
+
+    fn sealer(key_type: KeyType) -> Sealer {
+        let key = NewKey::generate(key_type, Purpose::Encryption, "test", OffsetDateTime::UNIX_EPOCH, 1).unwrap();
+        Sealer::new(&Recipients::new(vec![key.certificate().clone()]).unwrap(), StreamKind::File).unwrap()
+    }
+
+    #[test]
+    fn what_is_sealed_encodes_to_itself() {
+        for key_type in [KeyType::Rsa2048, KeyType::P256, KeyType::P384, KeyType::P521] {
+            let sealer = sealer(key_type);
+            for length in [0, 1, 127, 128, 65_535, 65_536, 100_000] {
+                let mut buffer = sealer.buffer(100_000);
+                let number = sealer.next_number().unwrap();
+                sealer.seal(number, false, &mut buffer, length).unwrap();
+                let slice = buffer.slice();
+                let (header, content) = Header::read(&mut BerReader::new(slice)).unwrap();
+                let template = Template { recipient_infos: header.recipient_infos };
+                let encoded = template.header(header.nonce.try_into().unwrap(), content.length.unwrap());
+                assert_eq!(content.length, Some(length as u64));
+                assert_eq!(template.size(length as u64), slice.len() as u64);
+                assert_eq!(hex(&encoded), hex(&slice[..encoded.len()]));
+                assert_eq!(slice[slice.len() - TRAILER..][..2], TRAILER_HEADER);
+            }
+        }
+    }
+
+    /// HKDF-Expand by itself (RFC 5869 §2.3): one block, T(1) = HMAC(CEK, info ‖ 01).
+    #[test]
+    fn the_prefix_is_hkdf_expand() {
+        use aws_lc_rs::hmac;
+        let cek = [7; 32];
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &cek);
+        let cases: [(StreamKind<'_>, &[u8]); 3] = [
+            (StreamKind::File, b"offsite v1\0file\0\x01"),
+            (StreamKind::Slices("h/s/b"), b"offsite v1\0slices\0h/s/b\x01"),
+            (StreamKind::Plan("h/s/b"), b"offsite v1\0plan\0h/s/b\x01"),
+        ];
+        for (kind, info) in cases {
+            assert_eq!(kind.prefix(&cek).unwrap(), hmac::sign(&key, info).as_ref()[..PREFIX]);
+        }
+    }
+
+    #[test]
+    fn numbers_are_handed_out_once_and_end() {
+        let sealer = sealer(KeyType::P256);
+        let numbers: Vec<u32> = (0..3).map(|_| sealer.next_number().unwrap().get()).collect();
+        assert_eq!(numbers, [0, 1, 2]);
+        sealer.next.store(limits::STREAM_SLICES, Ordering::Relaxed);
+        assert_eq!(sealer.next_number().map(|number| number.get()), Err(UsageError::StreamTooLong));
+    }
+}
