@@ -10,6 +10,7 @@ mod words;
 use std::process::ExitCode;
 
 use clap::Parser;
+use rustix::process::{Resource, Rlimit};
 
 use crate::arguments::{Arguments, Command};
 
@@ -18,6 +19,8 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return exit::of_usage(&error),
     };
+    // A core dump would put keys and plaintext on the disk. Where it cannot be ruled out, so be it.
+    let _ = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     if let Err(error) = interrupt::watch() {
         terminal::error(&format!("cannot watch for interrupts: {error}"));
         return exit::FAILED.into();

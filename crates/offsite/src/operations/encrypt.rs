@@ -1,7 +1,7 @@
 //! `encrypt`: anything to a message or a row of them, in one file or one file each.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -88,7 +88,8 @@ fn smime(
     };
     let mut totals = Totals::default();
     loop {
-        let message = cms::smime::encrypt(&mut source, most, recipients, &mut writer.start_message()?, &progress)?;
+        let output = writer.start_message().map_err(cms::Error::Write)?;
+        let message = cms::smime::encrypt(&mut source, most, recipients, output, &progress)?;
         totals.slices += 1;
         totals.plaintext += message.plaintext;
         if message.plaintext < most {
@@ -119,15 +120,15 @@ enum Writer {
 }
 
 impl Writer {
-    fn write_slice(&mut self, slice: &[u8]) -> std::io::Result<()> {
-        self.start_message().map_err(std::io::Error::other)?.write_all(slice)
+    fn write_slice(&mut self, slice: &[u8]) -> io::Result<()> {
+        self.start_message()?.write_all(slice)
     }
 
     /// Where the next message goes.
-    fn start_message(&mut self) -> cms::Result<&mut Output> {
+    fn start_message(&mut self) -> io::Result<&mut Output> {
         match self {
             Self::Single(output) => Ok(output),
-            Self::Split(split) => split.next().map_err(|error| cms::Error::Write(std::io::Error::other(error))),
+            Self::Split(split) => split.next().map_err(io::Error::other),
         }
     }
 
@@ -139,7 +140,7 @@ impl Writer {
     }
 
     /// The error of a write: one of ours passes through.
-    fn failure(&self, source: std::io::Error) -> Error {
+    fn failure(&self, source: io::Error) -> Error {
         let path = match self {
             Self::Single(output) => output.path().to_path_buf(),
             Self::Split(split) => split.name(split.finished),
