@@ -1,5 +1,7 @@
 //! The command as people and scripts meet it: output files, exit codes, words, interrupts.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::fs::{self, File, Permissions};
@@ -134,7 +136,12 @@ fn split_files_of_another_run_never_mix_in() {
     split("", &input).ok();
     let all = ["out.000000", "out.000001", "out.000002", "plaintext", "short"];
     assert_eq!(names(folder.path()), all);
-    split("", &short).fails(1).one_error().says("error: ").says("out.000000 exists already").does_not_say("cannot write");
+    split("", &short)
+        .fails(1)
+        .one_error()
+        .says("error: ")
+        .says("out.000000 exists already")
+        .does_not_say("cannot write");
     fs::remove_file(folder.path().join("out.000000")).unwrap();
     fs::remove_file(folder.path().join("out.000001")).unwrap();
     split("", &short).fails(1).one_error().says("out.000002 exists already");
@@ -350,6 +357,31 @@ fn progress_shows_on_a_terminal_and_nowhere_else() {
     assert!(shown.contains("3.00 GiB") && shown.contains('%'), "{shown}");
     let silent = run(offsite("encrypt -r cert.pem -o /dev/null zeros").current_dir(home)).ok();
     assert_eq!((silent.stdout.len(), silent.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn a_message_too_large_for_openssl_is_warned_of_once() {
+    let folder = folder();
+    let cert = KeyPair::of("rsa2048").cert;
+    let zeros = folder.path().join("zeros");
+    let size = |bytes| File::create(&zeros).unwrap().set_len(bytes).unwrap();
+    let encrypt = |options: &str| {
+        let mut command = offsite("encrypt --profile smime -o");
+        command.arg(folder.path().join("out")).arg("-r").arg(&cert).words(options);
+        command
+    };
+    let warnings = |run: support::Run| run.ok().stderr.matches("larger than 1.5 GiB").count();
+    size(100 << 20);
+    assert_eq!(warnings(run(encrypt("--force").arg(&zeros))), 0);
+    size(1600 << 20);
+    assert_eq!(warnings(run(encrypt("--force").arg(&zeros))), 1);
+    assert_eq!(warnings(run(encrypt("--split --slice-size 512M").arg(&zeros))), 0);
+    let piped = bash("head -c 1600M /dev/zero | \"$offsite\" encrypt --profile smime -o /dev/null -r \"$cert\"")
+        .env("offsite", env!("CARGO_BIN_EXE_offsite"))
+        .env("cert", &cert)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(piped.stderr).unwrap().matches("larger than 1.5 GiB").count(), 1);
 }
 
 #[test]

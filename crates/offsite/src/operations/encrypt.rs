@@ -73,17 +73,17 @@ fn smime(
 ) -> cms::Result<Totals> {
     let mut source = source.into_reader()?;
     let most = if what.split { cms::smime::plaintext_length(what.slice_size, recipients)? } else { u64::MAX };
-    let told = AtomicU64::new(0);
-    let warn_from = |done: u64| {
-        let before = told.fetch_max(done, Ordering::Relaxed);
-        if !what.split && before < WARN_AT && done >= WARN_AT {
-            events.warn(Warning::TooLargeForOpenssl);
-        }
-    };
-    warn_from(length.unwrap_or(0));
+    // At once where the length is known, else when it comes to that.
+    let warned = !what.split && length.is_some_and(|length| length >= WARN_AT);
+    if warned {
+        events.warn(Warning::TooLargeForOpenssl);
+    }
     let done = AtomicU64::new(0);
     let progress = |bytes: u64| {
-        warn_from(done.fetch_add(bytes, Ordering::Relaxed) + bytes);
+        let before = done.fetch_add(bytes, Ordering::Relaxed);
+        if !what.split && !warned && (before..before + bytes).contains(&WARN_AT) {
+            events.warn(Warning::TooLargeForOpenssl);
+        }
         events.progress(bytes);
     };
     let mut totals = Totals::default();
