@@ -82,15 +82,8 @@ pub(crate) struct Encrypt {
     /// Write each slice to a file of its own: OUT.000000, OUT.000001, …
     #[arg(long, requires = "output")]
     pub(crate) split: bool,
-    /// Replace existing files
-    #[arg(long)]
-    pub(crate) force: bool,
-    /// File to write; standard output without it
-    #[arg(short, long, value_name = "OUT", value_parser = place)]
-    pub(crate) output: Option<PlaceArgument>,
-    /// File to read; standard input without it
-    #[arg(value_name = "IN", value_parser = place)]
-    pub(crate) input: Option<PlaceArgument>,
+    #[command(flatten)]
+    pub(crate) files: Files,
 }
 
 /// Decrypt what offsite or `openssl smime|cms -encrypt` wrote, of any size
@@ -111,15 +104,8 @@ pub(crate) struct Decrypt {
     /// Refuse messages without an integrity check
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Replace an existing file
-    #[arg(long)]
-    pub(crate) force: bool,
-    /// File to write; standard output without it
-    #[arg(short, long, value_name = "OUT", value_parser = place)]
-    pub(crate) output: Option<PlaceArgument>,
-    /// File to read; standard input without it
-    #[arg(value_name = "IN", value_parser = place)]
-    pub(crate) input: Option<PlaceArgument>,
+    #[command(flatten)]
+    pub(crate) files: Files,
 }
 
 /// Show what a message is: recipients, algorithms, slices; needs no key and proves nothing
@@ -135,6 +121,30 @@ pub(crate) struct Inspect {
     /// File to read; standard input without it
     #[arg(value_name = "IN", value_parser = place)]
     pub(crate) input: Option<PlaceArgument>,
+}
+
+/// What is read and written.
+#[derive(Args)]
+pub(crate) struct Files {
+    /// Replace an existing file
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// File to write; standard output without it
+    #[arg(short, long, value_name = "OUT", value_parser = place)]
+    output: Option<PlaceArgument>,
+    /// File to read; standard input without it
+    #[arg(value_name = "IN", value_parser = place)]
+    input: Option<PlaceArgument>,
+}
+
+impl Files {
+    pub(crate) fn input(&self) -> Place {
+        PlaceArgument::or_standard(self.input.as_ref())
+    }
+
+    pub(crate) fn output(&self) -> Place {
+        PlaceArgument::or_standard(self.output.as_ref())
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]

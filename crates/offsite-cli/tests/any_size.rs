@@ -158,6 +158,6 @@ fn stream_of_20_gib_from_pipe_to_pipe() {
     let story = round_trip.story();
     assert_eq!(text(round_trip.stdout), expected, "{story}");
     for program in ["memory.encrypt", "memory.decrypt"] {
-        assert_memory(&room.path(program), 160 * MIB);
+        assert_memory(&room.path(program), 80 * MIB);
     }
 }

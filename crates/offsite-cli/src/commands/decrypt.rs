@@ -3,7 +3,7 @@
 use offsite::operations::{self, Decrypt};
 use offsite::shown;
 
-use crate::arguments::{self, PlaceArgument};
+use crate::arguments;
 use crate::commands::{Failure, input_length};
 use crate::terminal::{self, Progress};
 
@@ -11,8 +11,7 @@ use crate::terminal::{self, Progress};
 const ATTEMPTS: u32 = 3;
 
 pub(crate) fn run(arguments: &arguments::Decrypt) -> Result<(), Failure> {
-    let (input, output) =
-        (PlaceArgument::or_standard(arguments.input.as_ref()), PlaceArgument::or_standard(arguments.output.as_ref()));
+    let (input, output) = (arguments.files.input(), arguments.files.output());
     let mut passphrase = |attempt: u32| match &arguments.passphrase_file {
         Some(path) if attempt == 0 => terminal::passphrase_from(path).map(Some),
         None if attempt < ATTEMPTS && terminal::can_ask() => {
@@ -26,7 +25,7 @@ pub(crate) fn run(arguments: &arguments::Decrypt) -> Result<(), Failure> {
     };
     let key = operations::read_private_key(&arguments.key, &mut passphrase)?;
     let progress = Progress::new(input_length(&input));
-    let what = Decrypt { input: &input, output: &output, replace: arguments.force, strict: arguments.strict };
+    let what = Decrypt { input: &input, output: &output, replace: arguments.files.force, strict: arguments.strict };
     let done = operations::decrypt(&what, &key, &progress);
     progress.clear();
     done?;

@@ -4,13 +4,12 @@ use offsite::files::Place;
 use offsite::operations::{self, Encrypt};
 use time::OffsetDateTime;
 
-use crate::arguments::{self, PlaceArgument};
+use crate::arguments;
 use crate::commands::{Failure, input_length};
 use crate::terminal::Progress;
 
 pub(crate) fn run(arguments: &arguments::Encrypt) -> Result<(), Failure> {
-    let (input, output) =
-        (PlaceArgument::or_standard(arguments.input.as_ref()), PlaceArgument::or_standard(arguments.output.as_ref()));
+    let (input, output) = (arguments.files.input(), arguments.files.output());
     if arguments.split && output == Place::Standard {
         let text = "--split writes several files, not to standard output".to_owned();
         return Err(Failure::Usage { text, hint: "name the files with -o: OUT becomes OUT.000000, OUT.000001, …" });
@@ -23,7 +22,7 @@ pub(crate) fn run(arguments: &arguments::Encrypt) -> Result<(), Failure> {
         let what = Encrypt {
             input: &input,
             output: &output,
-            replace: arguments.force,
+            replace: arguments.files.force,
             profile: arguments.profile.into(),
             slice_size: arguments.slice_size,
             split: arguments.split,
