@@ -65,7 +65,7 @@ pub(crate) struct Keygen {
   tar cz /etc | offsite encrypt -r acme-cert.pem -r failsafe-cert.pem >etc.tgz.p7m
 
 Without offsite, the file opens with:
-  while openssl cms -decrypt -inform DER -inkey acme-PRIVATE.pem \
+  while openssl cms -decrypt -inform DER -inkey acme-PRIVATE.pem \\
       -recip acme-PRIVATE.pem; do :; done <dump.sql.p7m")]
 pub(crate) struct Encrypt {
     /// Certificate to encrypt to; repeat it for several recipients, each of whom can decrypt alone
