@@ -166,7 +166,11 @@ impl<R: Read> Base64Reader<R> {
             return Err(self.damaged("a line that is neither base64 nor the END line"));
         }
         loop {
-            let rest = self.source.fill_buf()?;
+            // An interrupt must not reach the caller, who would begin anew, after the END line.
+            let rest = match self.source.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                rest => rest?,
+            };
             if rest.is_empty() {
                 return Ok(());
             }

@@ -66,8 +66,9 @@ impl Message {
             // message, its first slice would pass for the whole.
             let first = |problem| Error::Slice { slice: 0, at: 0, problem };
             let length = content.length.ok_or(first(SliceProblem::NotASlice))?;
-            let size = usize::try_from(opener.size(length)).ok().filter(|size| *size <= limits::SLICE_SIZE_MAX);
-            let slice_size = size.ok_or(Error::TooLarge { what: "a slice", limit: limits::SLICE_SIZE_MAX as u64 })?;
+            let slice_size = opener
+                .slice_size(length)
+                .ok_or(Error::TooLarge { what: "a slice", limit: limits::SLICE_SIZE_MAX as u64 })?;
             let input = match again {
                 Some(file) if !armoured => OpenInput::File(file),
                 _ => {
@@ -189,10 +190,17 @@ impl Foreign {
         cipher.verify(tag)?;
 
         let mut cipher = self.cipher()?;
-        let mut kept = kept.open()?;
+        // What was well-formed in the first pass and is not in the second has changed.
+        let changed_at = |at: u64| {
+            move |error| match error {
+                error @ (Error::Read(_) | Error::Spool(_)) => error,
+                _ => Error::Changed { at },
+            }
+        };
+        let mut kept = kept.open().map_err(changed_at(0))?;
         let mut left = total;
         for number in 0.. {
-            let count = kept.fill(&mut ciphertext)?;
+            let count = kept.fill(&mut ciphertext).map_err(changed_at(total - left))?;
             let changed = Error::Changed { at: total - left };
             left = match left.checked_sub(count as u64) {
                 Some(left) if checks.fits(number, &ciphertext[..count]) => left,

@@ -153,6 +153,11 @@ fn agree(
     originator: &Originator,
 ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     let point = originator.public_key.as_deref().ok_or(Refusal::OriginatorKey)?;
+    // RFC 5480 §2.2 has uncompressed points for all; AWS-LC reads other forms, too, even a whole
+    // SubjectPublicKeyInfo.
+    if point.first() != Some(&4) {
+        return Err(Refusal::OriginatorKey);
+    }
     let info = recipient_info::shared_info(&algorithm.wrap_algorithm, originator.ukm.as_deref(), algorithm.kek_length);
     let point = agreement::UnparsedPublicKey::new(key.algorithm(), point);
     agreement::agree(key, point, Refusal::OriginatorKey, |secret| {

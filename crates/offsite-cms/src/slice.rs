@@ -210,9 +210,12 @@ impl Opener {
         Ok(Some(Self { key: aead_key(cek)?, prefix, template }))
     }
 
-    /// Length of an envelope of this stream around `content` bytes.
-    pub(crate) fn size(&self, content: u64) -> u64 {
-        self.template.size(content)
+    /// Length of a slice of this stream around `content` bytes; None where that is more than a slice
+    /// may have.
+    pub(crate) fn slice_size(&self, content: u64) -> Option<usize> {
+        // The content first: a length from a hostile header could overflow the sum.
+        let content = Some(content).filter(|content| *content <= limits::SLICE_SIZE_MAX as u64)?;
+        usize::try_from(self.template.size(content)).ok().filter(|size| *size <= limits::SLICE_SIZE_MAX)
     }
 
     /// Opens `slice`, the whole of slice `number`, in place; where its plaintext lies. Every byte of
@@ -256,14 +259,16 @@ impl Opener {
             return SliceProblem::OutOfOrder { found };
         }
         let Some(length) = content.length else { return SliceProblem::NotASlice };
-        let (size, found) = (self.template.size(length), slice.len() as u64);
+        let Some(size) = self.slice_size(length) else { return SliceProblem::NotASlice };
+        if nonce[NONCE - 1] > 1 || !slice.starts_with(&self.template.header(nonce, length)) {
+            return SliceProblem::NotASlice;
+        }
+        let found = slice.len();
         match (nonce[NONCE - 1], last) {
             (0, true) if size == found => SliceProblem::NotLast,
-            (0 | 1, _) if size > found => SliceProblem::CutOff,
-            (1, _) if size < found => SliceProblem::GoesOn,
-            (1, false) if size == found => SliceProblem::GoesOn,
-            (0, _) => SliceProblem::Size { found: size, expected: found },
-            _ => SliceProblem::NotASlice,
+            (_, true) if size > found => SliceProblem::CutOff,
+            (1, _) if size <= found => SliceProblem::GoesOn,
+            _ => SliceProblem::Size { found: size as u64, expected: found as u64 },
         }
     }
 }
