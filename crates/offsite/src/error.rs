@@ -3,6 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use offsite_cms as cms;
+
+use crate::shown::shown;
+
 /// The result of this crate's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -47,8 +51,6 @@ pub enum Error {
     Passphrase(String),
 }
 
-use offsite_cms as cms;
-
 impl Error {
     /// Adds the file to an error of a message or key.
     pub(crate) fn cms(path: Option<&Path>) -> impl Fn(cms::Error) -> Self {
@@ -65,15 +67,4 @@ impl Error {
 
 fn named(path: Option<&Path>) -> String {
     path.map(|path| format!("{}: ", shown(path))).unwrap_or_default()
-}
-
-/// A file name fit for a terminal: control characters and broken UTF-8 are escaped.
-#[must_use]
-pub fn shown(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    if text.chars().any(|character| character.is_control() || character == char::REPLACEMENT_CHARACTER) {
-        format!("{path:?}")
-    } else {
-        text.into_owned()
-    }
 }

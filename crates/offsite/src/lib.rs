@@ -9,7 +9,10 @@ pub use offsite_cms as cms;
 mod error;
 mod events;
 pub mod files;
+pub mod names;
 pub mod operations;
+mod shown;
 
-pub use error::{Error, Result, shown};
+pub use error::{Error, Result};
 pub use events::{Events, Warning};
+pub use shown::shown;

@@ -29,6 +29,7 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
     (
         "offsite",
         &[
+            &["names", "shown"],
             &["error", "events"],
             &["files"],
             &["operations/decrypt", "operations/encrypt", "operations/inspect", "operations/keygen", "operations/keys"],
