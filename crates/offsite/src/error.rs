@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use offsite_cms as cms;
 
 use crate::shown::shown;
+use crate::store;
 
 /// The result of this crate's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -49,6 +50,9 @@ pub enum Error {
     /// The passphrase could not be had.
     #[error("{0}")]
     Passphrase(String),
+    /// A store does not do what it was asked for.
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
 
 impl Error {

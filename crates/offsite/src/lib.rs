@@ -1,7 +1,7 @@
 //! Encrypted off-site backups that only the key in the safe can open, and any OpenSSL can.
 //!
 //! The library behind the command `offsite`. [`operations`] are what a user asks for; each joins
-//! files ([`files`]) with messages ([`cms`]). The library never prints, prompts or exits: it
+//! files ([`files`]) or a [`store`] with messages ([`cms`]). The library never prints, prompts or exits: it
 //! reports what happens to [`Events`].
 
 pub use offsite_cms as cms;
@@ -12,6 +12,7 @@ pub mod files;
 pub mod names;
 pub mod operations;
 mod shown;
+pub mod store;
 
 pub use error::{Error, Result};
 pub use events::{Events, Warning};

@@ -125,6 +125,11 @@ impl ObjectName {
         let error = || NameError { what: "name of a backup's object", name: file.to_owned(), rule };
         is_component(file).then(|| Self(format!("data/{host}/{set}/{backup}/{file}"))).ok_or_else(error)
     }
+
+    /// The folder, and the name in it.
+    pub(crate) fn split(&self) -> (&str, &str) {
+        self.0.rsplit_once('/').expect("an object's name has two components")
+    }
 }
 
 /// A backup: when it started, to the second, and four random bytes, as in

@@ -30,6 +30,10 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
         "offsite",
         &[
             &["names", "shown"],
+            &["store/location", "store/directory/new_file", "store/directory/walk"],
+            &["store/error"],
+            &["store/directory", "store/conformance"],
+            &["store"],
             &["error", "events"],
             &["files"],
             &["operations/decrypt", "operations/encrypt", "operations/inspect", "operations/keygen", "operations/keys"],

@@ -1,0 +1,175 @@
+//! Where objects are kept: put there by those who back up, read by those who restore, deleted by
+//! those who prune. Three traits, and a handle of its own for each of them, so that the types show
+//! who may do what: `backup` is given a [`Put`], and from a [`Put`] leads no way to a [`Read`].
+//!
+//! ```compile_fail
+//! fn peek(store: &dyn offsite::store::Put) -> &dyn offsite::store::Read { store }
+//! ```
+//!
+//! All calls block, may come from several threads at once, and name the store and the object in
+//! their errors. [`Error::is_retryable`] tells whether trying again may help. `conformance.rs`
+//! holds the rules below as tests; every store passes them.
+
+mod directory;
+mod error;
+mod location;
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::str::FromStr;
+
+use time::OffsetDateTime;
+
+use crate::names::{Folder, ObjectName};
+
+pub use error::{Error, Reason, Result};
+pub use location::{Location, LocationError};
+
+/// May put, and nothing else.
+pub trait Put: Send + Sync {
+    /// Puts a whole object under a name that no object has.
+    ///
+    /// After `Ok` the object is durable and complete. It never shows under its name before it is
+    /// complete, whatever happens to the process or the machine. An object that is there is never
+    /// changed or replaced: of several puts of one name, at once or one after the other, one
+    /// succeeds, and the others fail with [`Reason::AlreadyExists`], be the bytes equal or not; the
+    /// object that stands in their way is durable as well.
+    ///
+    /// After any other error the object is not there, as far as the store can tell, and the same
+    /// put may be tried again through the same handle: it succeeds also where an earlier attempt
+    /// of these very bytes arrived and only its answer was lost. A store that retries by itself
+    /// keeps to this within one call.
+    ///
+    /// An object's name is never a folder's name as well (`a/b` and `a/b/c`).
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::AlreadyExists`], [`Reason::PermissionDenied`], [`Reason::Full`],
+    /// [`Reason::NotAnObject`], [`Reason::Unreachable`], [`Reason::Io`].
+    fn put(&self, object: &ObjectName, bytes: &[u8]) -> Result<()>;
+
+    /// The id that tells this store from every other, always the same; None where a store keeps none.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be asked for.
+    fn id(&self) -> Result<Option<StoreId>>;
+
+    /// Whether an object of this name and size, in bytes, is there; None where that may not be
+    /// asked. It tells nothing about the object's contents.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be told, though it may be asked.
+    fn holds(&self, object: &ObjectName, size: u64) -> Result<Option<bool>>;
+}
+
+/// May get and list.
+pub trait Read: Send + Sync {
+    /// Gets a whole object of at most `limit` bytes. No more than that is kept in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::NotFound`], [`Reason::TooLarge`], [`Reason::NotAnObject`],
+    /// [`Reason::PermissionDenied`], [`Reason::Unreachable`], [`Reason::Io`].
+    fn get(&self, object: &ObjectName, limit: usize) -> Result<Vec<u8>>;
+
+    /// Hands every object below a folder, at any depth, to `each`, in the order of the bytes of
+    /// their names, until there is no more or `each` breaks. A folder that does not exist has no
+    /// objects. `data/a` is a folder's name, so that `data/ab/c` does not lie below it.
+    ///
+    /// Memory does not grow with the number of objects. An object that comes or goes meanwhile is
+    /// listed or not; every other is listed once. What is no object (its name is no [`ObjectName`],
+    /// it is a link or device, an unfinished put) is passed over.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::PermissionDenied`], [`Reason::Unreachable`], [`Reason::Io`]; objects may have been
+    /// handed over before.
+    fn list(&self, folder: &Folder, each: &mut dyn FnMut(Listed) -> ControlFlow<()>) -> Result<()>;
+}
+
+/// May delete, and nothing else.
+pub trait Delete: Send + Sync {
+    /// Deletes an object, for good and durably. One that is not there is deleted already.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::NotAnObject`], [`Reason::PermissionDenied`], [`Reason::Unreachable`], [`Reason::Io`].
+    fn delete(&self, object: &ObjectName) -> Result<()>;
+}
+
+/// An object as a store lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub object: ObjectName,
+    /// Its length in bytes.
+    pub size: u64,
+    /// When it was put, as the store says: no proof of anything.
+    pub time: OffsetDateTime,
+}
+
+/// What tells one store from another: 16 random bytes, as 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StoreId(u128);
+
+impl StoreId {
+    /// The id of a store that is being made.
+    #[must_use]
+    pub fn new(random: [u8; 16]) -> Self {
+        Self(u128::from_be_bytes(random))
+    }
+}
+
+impl fmt::Display for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for StoreId {
+    type Err = Reason;
+
+    fn from_str(text: &str) -> Result<Self, Reason> {
+        let id = u128::from_str_radix(text, 16).map(Self).map_err(|_| Reason::BadId)?;
+        if id.to_string() == text { Ok(id) } else { Err(Reason::BadId) }
+    }
+}
+
+/// Opens a store to put objects into it. A directory is made, if its parent exists, and gets `new_id`
+/// unless it has an id.
+///
+/// # Errors
+///
+/// [`Reason::NoParent`], [`Reason::BadId`], [`Reason::PermissionDenied`], [`Reason::Full`], [`Reason::Io`].
+pub fn open_for_put(location: &Location, new_id: StoreId) -> Result<Box<dyn Put>> {
+    match location {
+        Location::Directory(path) => Ok(Box::new(directory::DirectoryPut::open(path, new_id)?)),
+    }
+}
+
+/// Opens a store to read from it. Nothing is made.
+///
+/// # Errors
+///
+/// [`Reason::NoStore`], [`Reason::PermissionDenied`], [`Reason::Io`].
+pub fn open_for_read(location: &Location) -> Result<Box<dyn Read>> {
+    match location {
+        Location::Directory(path) => Ok(Box::new(directory::DirectoryRead::open(path)?)),
+    }
+}
+
+/// Opens a store to delete from it. Nothing is made.
+///
+/// # Errors
+///
+/// [`Reason::NoStore`], [`Reason::PermissionDenied`], [`Reason::Io`].
+pub fn open_for_delete(location: &Location) -> Result<Box<dyn Delete>> {
+    match location {
+        Location::Directory(path) => Ok(Box::new(directory::DirectoryDelete::open(path)?)),
+    }
+}
+
+#[cfg(test)]
+mod conformance;

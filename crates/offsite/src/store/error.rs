@@ -1,0 +1,77 @@
+//! Why a store did not do what it was asked for.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::shown::shown;
+use crate::store::Location;
+
+/// The result of what a store is asked for.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A store did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("{store}: cannot {action} {}: {reason}", .object.as_deref().unwrap_or("the store"))]
+pub struct Error {
+    /// The store.
+    pub store: Location,
+    /// What was asked for: a verb.
+    pub action: &'static str,
+    /// The object or folder at hand; None for the store as a whole.
+    pub object: Option<String>,
+    /// Why not.
+    pub reason: Reason,
+}
+
+impl Error {
+    /// Whether the same call may succeed a little later without anybody doing something about it.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.reason, Reason::Unreachable(_))
+    }
+}
+
+/// Why a store did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Reason {
+    /// No object has this name.
+    #[error("there is no such object")]
+    NotFound,
+    /// An object has this name, and objects are never replaced.
+    #[error("it exists already")]
+    AlreadyExists,
+    /// A link, folder or device has an object's name, or something else than a folder a folder's.
+    #[error("something that is no object lies there")]
+    NotAnObject,
+    /// The object is longer than the caller wants to read.
+    #[error("it is larger than {limit} bytes")]
+    TooLarge {
+        /// The caller's limit, in bytes.
+        limit: usize,
+    },
+    /// The directory does not exist.
+    #[error("there is no such directory")]
+    NoStore,
+    /// Nor does the directory that it lies in.
+    #[error("there is no {}, and of a store's path only the last part is made: is a disk not mounted?", shown(.parent))]
+    NoParent {
+        /// The directory that it would lie in.
+        parent: PathBuf,
+    },
+    /// The store's file `STORE` is not 32 hexadecimal digits on a line.
+    #[error("its file STORE does not hold a store's id")]
+    BadId,
+    /// The store lets nobody do this, or not us.
+    #[error("{0}")]
+    PermissionDenied(#[source] io::Error),
+    /// The store takes no more: no space, a quota, or a limit on the size of files.
+    #[error("{0}")]
+    Full(#[source] io::Error),
+    /// The store did not answer; it may later.
+    #[error("{0}")]
+    Unreachable(#[source] io::Error),
+    /// Everything else that the operating system reports.
+    #[error("{0}")]
+    Io(#[source] io::Error),
+}
