@@ -39,7 +39,7 @@ impl Header {
 }
 
 impl<R: Read> BerReader<R> {
-    /// Starts recording; [`BerReader::into_record`] gives it back.
+    /// Starts recording what is consumed, until [`BerReader::stop_recording`].
     pub(crate) fn new(source: R) -> Self {
         Self {
             source,
@@ -58,8 +58,8 @@ impl<R: Read> BerReader<R> {
     }
 
     /// Ends the recording, which would grow with the content.
-    pub(crate) fn stop_recording(&mut self) -> Vec<u8> {
-        self.record.take().unwrap_or_default()
+    pub(crate) fn stop_recording(&mut self) {
+        self.record = None;
     }
 
     /// What is consumed since the start, what is read ahead, and the source behind it.

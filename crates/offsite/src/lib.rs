@@ -11,6 +11,7 @@ mod events;
 pub mod files;
 pub mod names;
 pub mod operations;
+pub mod plan;
 mod shown;
 pub mod store;
 

@@ -30,6 +30,8 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
         "offsite",
         &[
             &["names", "shown"],
+            &["plan/read", "plan/write"],
+            &["plan"],
             &["store/location", "store/directory/new_file", "store/directory/walk"],
             &["store/error"],
             &["store/directory", "store/conformance"],
