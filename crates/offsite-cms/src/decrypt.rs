@@ -54,13 +54,29 @@ impl Message {
     ///
     /// Where the input is no message, or one that the policy refuses, or not for this key.
     pub fn open(input: Input, key: &PrivateKey) -> Result<Self> {
+        Self::open_as(input, key, StreamKind::File)
+    }
+
+    /// Opens a stream of this kind and context, and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OtherStream`] where it is another message, and as [`Message::open`].
+    pub fn open_stream(input: Input, key: &PrivateKey, kind: StreamKind<'_>) -> Result<Self> {
+        match Self::open_as(input, key, kind)? {
+            Self(Kind::Foreign(_)) => Err(Error::OtherStream),
+            stream => Ok(stream),
+        }
+    }
+
+    fn open_as(input: Input, key: &PrivateKey, kind: StreamKind<'_>) -> Result<Self> {
         let (again, source): (_, Source) = match input.open()? {
             OpenInput::File(file) => (Some(file.clone()), Box::new(file.reader(0))),
             OpenInput::Stream(source) => (None, source),
         };
         let (mut ber, header, content, armoured) = read_header(source)?;
         let unwrapped = key.unwrap(&header.recipients, header.cipher)?;
-        let opener = Opener::recognise(&header, &unwrapped.cek, StreamKind::File)?;
+        let opener = Opener::recognise(&header, &unwrapped.cek, kind)?;
         if let Some(opener) = opener {
             // A native stream is DER. In another encoding it was altered: read as a single foreign
             // message, its first slice would pass for the whole.

@@ -75,6 +75,9 @@ pub enum Error {
         /// Where the message ends.
         at: u64,
     },
+    /// The message is sound, but it is not the stream that is looked for.
+    #[error("the message is no stream of this kind and context")]
+    OtherStream,
     /// A slice of a long stream is not what it must be.
     #[error("slice {slice} (from byte {at}): {problem}")]
     Slice {

@@ -45,5 +45,5 @@ pub use inspect::{Inspection, RecipientView, StreamView, inspect};
 pub use key_file::KeyFile;
 pub use private_key::PrivateKey;
 pub use recipients::{Profile, Recipients};
-pub use slice::{Sealer, SliceBuffer, SliceNumber, StreamKind};
+pub use slice::{Sealer, SliceBuffer, SliceNumber, SliceOpener, StreamKind};
 pub use stream::{Progress, Totals, encrypt};

@@ -12,6 +12,7 @@ use crate::envelope::{Header, NONCE, TAG, TRAILER, Template};
 use crate::error::{Error, Result, SliceProblem, UsageError};
 use crate::limits;
 use crate::policy::{Container, ContentCipher};
+use crate::private_key::PrivateKey;
 use crate::random;
 use crate::recipients::{Profile, Recipients};
 
@@ -221,10 +222,27 @@ impl Opener {
     /// Opens `slice`, the whole of slice `number`, in place; where its plaintext lies. Every byte of
     /// the header is compared with the only one that may stand there.
     pub(crate) fn open(&self, number: u32, last: bool, slice: &mut [u8]) -> Result<Range<usize>, SliceProblem> {
-        let nonce = nonce(self.prefix, number, last);
-        let expected = self.template.content_for(slice.len() as u64).map(|length| self.template.header(nonce, length));
-        let body_at = expected.as_ref().filter(|header| slice.starts_with(header)).map(Vec::len);
-        let Some(body_at) = body_at else { return Err(self.diagnose(number, last, slice)) };
+        match self.body_at(number, last, slice) {
+            Some(body_at) => self.open_body(number, last, slice, body_at),
+            None => Err(self.diagnose(number, last, slice)),
+        }
+    }
+
+    /// Where the content begins, if what stands before it is right.
+    fn body_at(&self, number: u32, last: bool, slice: &[u8]) -> Option<usize> {
+        let length = self.template.content_for(slice.len() as u64)?;
+        let header = self.template.header(nonce(self.prefix, number, last), length);
+        slice.starts_with(&header).then_some(header.len())
+    }
+
+    /// Verifies and decrypts the content.
+    fn open_body(
+        &self,
+        number: u32,
+        last: bool,
+        slice: &mut [u8],
+        body_at: usize,
+    ) -> Result<Range<usize>, SliceProblem> {
         let (content, trailer) = slice[body_at..].split_last_chunk_mut::<TRAILER>().ok_or(SliceProblem::NotASlice)?;
         let (trailer_header, tag) = trailer.split_at(2);
         if trailer_header != TRAILER_HEADER {
@@ -233,7 +251,7 @@ impl Opener {
         if content.is_empty() && number > 0 {
             return Err(SliceProblem::Empty);
         }
-        let nonce = Nonce::assume_unique_for_key(nonce);
+        let nonce = Nonce::assume_unique_for_key(nonce(self.prefix, number, last));
         let opened = self.key.open_in_place_separate_tag(nonce, Aad::empty(), tag, content);
         opened.map(|plaintext| body_at..body_at + plaintext.len()).map_err(|_| SliceProblem::Altered)
     }
@@ -270,6 +288,36 @@ impl Opener {
             (1, _) if size <= found => SliceProblem::GoesOn,
             _ => SliceProblem::Size { found: size as u64, expected: found as u64 },
         }
+    }
+}
+
+/// Opens single slices of one run of a backup, in any order. Unlike the slices of a stream they
+/// need not be complete, or all there: what must be there is another's to know (format.md §5).
+pub struct SliceOpener(Opener);
+
+impl SliceOpener {
+    /// Learns the content-encryption key from any slice of the run.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OtherStream`] where it is no slice of this kind and context; as
+    /// [`crate::Message::open`] where it cannot be read.
+    pub fn new(slice: &[u8], key: &PrivateKey, kind: StreamKind<'_>) -> Result<Self> {
+        let (header, _) = Header::read(&mut BerReader::new(slice))?;
+        let unwrapped = key.unwrap(&header.recipients, header.cipher)?;
+        Opener::recognise(&header, &unwrapped.cek, kind)?.map(Self).ok_or(Error::OtherStream)
+    }
+
+    /// Opens `slice`, the whole of slice `number`, in place; gives back its plaintext. Whether it is
+    /// the last of its run does not matter.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn open<'a>(&self, number: u32, slice: &'a mut [u8]) -> Result<&'a [u8], SliceProblem> {
+        let last = self.0.body_at(number, false, slice).is_none();
+        let plaintext = self.0.open(number, last, slice)?;
+        Ok(&slice[plaintext])
     }
 }
 

@@ -34,7 +34,8 @@ impl Totals {
 /// Called with the number of bytes of input that are done since the last call.
 pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 
-/// Encrypts `input` in the `cms` profile. `emit` gets each slice, in order, whole.
+/// Encrypts `input` in the `cms` profile, as a stream of this kind. `emit` gets each slice, in
+/// order, whole.
 ///
 /// # Errors
 ///
@@ -44,6 +45,7 @@ pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 pub fn encrypt(
     input: Input,
     recipients: &Recipients,
+    kind: StreamKind<'_>,
     slice_size: usize,
     mut emit: impl FnMut(&[u8]) -> io::Result<()> + Send,
     progress: Progress<'_>,
@@ -54,7 +56,7 @@ pub fn encrypt(
         last: bool,
         plaintext: usize,
     }
-    let sealer = Sealer::new(recipients, StreamKind::File)?;
+    let sealer = Sealer::new(recipients, kind)?;
     let length = sealer.plaintext_length(slice_size)?;
     if length == 0 {
         return Err(UsageError::SliceSize.into());

@@ -41,7 +41,7 @@ fn slices_until_the_end(input: Input, slice_size: usize) -> (Result<Totals>, Vec
         slices.push(slice.to_vec());
         Ok(())
     };
-    let result = encrypt(input, &recipients(EC), slice_size, emit, &ignore);
+    let result = encrypt(input, &recipients(EC), StreamKind::File, slice_size, emit, &ignore);
     (result, slices)
 }
 
@@ -375,7 +375,8 @@ fn encryption_ends_where_reading_or_writing_fails() {
                 emitted += 1;
                 if emitted > failing { Err(io::Error::other("no space")) } else { Ok(()) }
             };
-            let result = encrypt(OddReader::input(&plaintext, ODD), &recipients(EC), 512, emit, &ignore);
+            let result =
+                encrypt(OddReader::input(&plaintext, ODD), &recipients(EC), StreamKind::File, 512, emit, &ignore);
             assert!(matches!(result, Err(Error::Write(_))), "slice {failing}: {result:?}");
             assert_eq!(emitted, failing + 1, "nothing after the failure");
         }

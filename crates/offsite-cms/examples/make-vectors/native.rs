@@ -26,7 +26,7 @@ pub(crate) fn stream(key: &str, plaintext: &[u8]) -> Vec<u8> {
         out.extend_from_slice(slice);
         Ok(())
     };
-    encrypt(input, &recipients(key), SLICE, emit, &ignore).expect("the library encrypts");
+    encrypt(input, &recipients(key), StreamKind::File, SLICE, emit, &ignore).expect("the library encrypts");
     out
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cms::{Input, Profile, Recipients, Totals};
+use cms::{Input, Profile, Recipients, StreamKind, Totals};
 use offsite_cms as cms;
 use time::OffsetDateTime;
 
@@ -47,7 +47,7 @@ pub fn encrypt(what: &Encrypt<'_>, recipients: &Recipients, events: &dyn Events)
     let result = match what.profile {
         Profile::Cms => {
             let emit = |slice: &[u8]| writer.write_slice(slice);
-            cms::encrypt(source, recipients, what.slice_size, emit, &|bytes| events.progress(bytes))
+            cms::encrypt(source, recipients, StreamKind::File, what.slice_size, emit, &|bytes| events.progress(bytes))
         }
         Profile::Smime => {
             events.warn(Warning::WritingUnauthenticated);
