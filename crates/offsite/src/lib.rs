@@ -13,6 +13,7 @@ pub mod names;
 pub mod operations;
 pub mod plan;
 mod shown;
+pub mod slices;
 pub mod store;
 
 pub use error::{Error, Result};

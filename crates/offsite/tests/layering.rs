@@ -29,7 +29,7 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
     (
         "offsite",
         &[
-            &["names", "shown"],
+            &["names", "shown", "slices"],
             &["plan/read", "plan/write"],
             &["plan"],
             &["store/location", "store/directory/new_file", "store/directory/walk"],
