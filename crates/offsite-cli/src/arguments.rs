@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use offsite::cms::keygen::KeyType;
 use offsite::cms::{Profile, limits};
@@ -64,22 +65,23 @@ pub(crate) struct Keygen {
   offsite encrypt -r acme-cert.pem -o dump.sql.p7m dump.sql
   tar cz /etc | offsite encrypt -r acme-cert.pem -r failsafe-cert.pem >etc.tgz.p7m
 
-Without offsite, the file opens with:
+Without offsite, the file opens with (PASS holds the passphrase):
   while openssl cms -decrypt -inform DER -inkey acme-PRIVATE.pem \\
-      -recip acme-PRIVATE.pem; do :; done <dump.sql.p7m")]
+      -recip acme-PRIVATE.pem -passin env:PASS; do :; done <dump.sql.p7m")]
 pub(crate) struct Encrypt {
-    /// Certificate to encrypt to; repeat it for several recipients, each of whom can decrypt alone
-    /// [env: OFFSITE_RECIPIENTS, names of files one a line, or PEM text]
+    /// Certificate to encrypt to; repeat it for several recipients, each of whom can decrypt alone.
+    /// Without it OFFSITE_RECIPIENTS counts: names of files, one a line, or PEM text
     #[arg(short, long = "recipient", value_name = "CERT")]
     pub(crate) recipients: Vec<PathBuf>,
     /// Which readers the message is for
     #[arg(long, value_enum, default_value = "cms")]
     pub(crate) profile: ProfileName,
-    /// Length of each slice but the last, from 1M to 512M; stock OpenSSL needs some three times as
-    /// much memory to decrypt
+    /// Length of each slice but the last, from 1M to 512M; offsite needs up to four times as much
+    /// memory, stock OpenSSL some three times. The smime profile has slices only with --split
     #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = slice_size)]
     pub(crate) slice_size: usize,
-    /// Write each slice to a file of its own: OUT.000000, OUT.000001, …
+    /// Write each slice to a file of its own: OUT.000000, OUT.000001, …; `cat OUT.*` puts the cms
+    /// profile's together again
     #[arg(long, requires = "output")]
     pub(crate) split: bool,
     #[command(flatten)]
@@ -119,7 +121,7 @@ pub(crate) struct Inspect {
     #[arg(long)]
     pub(crate) json: bool,
     /// File to read; standard input without it
-    #[arg(value_name = "IN", value_parser = place)]
+    #[arg(value_name = "IN", value_parser = place())]
     pub(crate) input: Option<PlaceArgument>,
 }
 
@@ -130,10 +132,10 @@ pub(crate) struct Files {
     #[arg(long)]
     pub(crate) force: bool,
     /// File to write; standard output without it
-    #[arg(short, long, value_name = "OUT", value_parser = place)]
+    #[arg(short, long, value_name = "OUT", value_parser = place())]
     output: Option<PlaceArgument>,
     /// File to read; standard input without it
-    #[arg(value_name = "IN", value_parser = place)]
+    #[arg(value_name = "IN", value_parser = place())]
     input: Option<PlaceArgument>,
 }
 
@@ -198,8 +200,10 @@ impl PlaceArgument {
     }
 }
 
-fn place(text: &str) -> Result<PlaceArgument, String> {
-    Ok(PlaceArgument(if text == "-" { Place::Standard } else { Place::Path(text.into()) }))
+/// Names of files need not be UTF-8.
+fn place() -> impl TypedValueParser<Value = PlaceArgument> {
+    OsStringValueParser::new()
+        .map(|text| PlaceArgument(if text == "-" { Place::Standard } else { Place::Path(text.into()) }))
 }
 
 /// A number of bytes; K, M and G are powers of 1024.

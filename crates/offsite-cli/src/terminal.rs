@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use offsite::files::Place;
 use offsite::{Events, Warning};
 use zeroize::Zeroizing;
 
@@ -38,13 +39,21 @@ pub(crate) fn note(text: &str) {
     }
 }
 
+/// Says what the command waits for, where that is the user.
+pub(crate) fn note_if_typed(input: &Place) {
+    if *input == Place::Standard && io::stdin().is_terminal() {
+        note("reading what is typed on this terminal; name a file or use a pipe for anything else");
+    }
+}
+
 /// A bar on a terminal, silence elsewhere.
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
-    /// For an input of `length` bytes, if that is known.
-    pub(crate) fn new(length: Option<u64>) -> Self {
-        if !io::stderr().is_terminal() {
+    /// For an input of `length` bytes, if that is known. None beside output on the same terminal.
+    pub(crate) fn new(length: Option<u64>, output: Option<&Place>) -> Self {
+        let shares_terminal = output == Some(&Place::Standard) && io::stdout().is_terminal();
+        if !io::stderr().is_terminal() || shares_terminal {
             return Self(ProgressBar::hidden());
         }
         let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());

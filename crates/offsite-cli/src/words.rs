@@ -1,6 +1,6 @@
 //! Words for what the library reports, and what to do about it.
 
-use offsite::cms::{self, KeyError, UsageError};
+use offsite::cms::{self, KeyError, SliceProblem, UsageError};
 use offsite::{Error, Warning, shown};
 
 /// A warning's text.
@@ -43,7 +43,10 @@ fn of_cms(error: &cms::Error) -> Option<&'static str> {
             Some("give it with --passphrase-file, or run this on a terminal")
         }
         cms::Error::Key(KeyError::NoCertificate) => {
-            Some("encrypting needs a certificate (BEGIN CERTIFICATE); `offsite keygen` makes one with its key")
+            Some("encrypting needs a certificate (BEGIN CERTIFICATE), such as PREFIX-cert.pem of `offsite keygen`")
+        }
+        cms::Error::Key(KeyError::SeveralCertificates) => {
+            Some("give each recipient's certificate in a file of its own")
         }
         cms::Error::Key(KeyError::NoPrivateKey) => {
             Some("decrypting needs the private key, the file that is kept in the safe")
@@ -51,7 +54,10 @@ fn of_cms(error: &cms::Error) -> Option<&'static str> {
         cms::Error::NotForThisKey { .. } => {
             Some("`offsite inspect` lists the recipients; decrypt with the key of one of them")
         }
-        cms::Error::Slice { .. } => {
+        cms::Error::Slice { problem: SliceProblem::NotLast, .. } => {
+            Some("where each slice is in a file of its own, decrypt them together: cat OUT.* | offsite decrypt …")
+        }
+        cms::Error::Slice { slice: 1.., .. } => {
             Some("every slice before this one is intact; another copy of the message may be whole")
         }
         cms::Error::Truncated { .. } => Some("the message is incomplete: fetch it again, or look for another copy"),

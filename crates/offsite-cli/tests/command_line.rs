@@ -114,6 +114,10 @@ fn output_files_follow_the_umask_and_are_written_in_place_to_devices() {
         .env("message", &message))
     .ok();
     assert_eq!(fs::metadata(&out).unwrap().permissions().mode() & 0o777, 0o640);
+    // What replaces a file is as private as that was.
+    fs::set_permissions(&out, Permissions::from_mode(0o600)).unwrap();
+    run(offsite("decrypt --force -k").arg(&key).arg("-o").arg(&out).arg(&message)).ok();
+    assert_eq!(fs::metadata(&out).unwrap().permissions().mode() & 0o777, 0o600);
     run(offsite("decrypt -o /dev/null -k").arg(&key).arg(&message)).ok();
     run(offsite("decrypt -o /dev/full -k").arg(&key).arg(&message))
         .fails(1)
@@ -200,6 +204,45 @@ fn keys_that_cannot_serve_are_named_as_what_they_are() {
 }
 
 #[test]
+fn two_certificates_in_one_file_are_not_taken_for_one() {
+    let folder = folder();
+    let (first, second) = (KeyPair::of("p256"), KeyPair::of("rsa2048"));
+    let both = file(&folder, "both.pem", &[read(&first.cert), read(&second.cert)].concat());
+    run(offsite("encrypt -r").arg(&both)).fails(1).one_error().says("several certificates").says("hint");
+    run(offsite("encrypt").env("OFFSITE_RECIPIENTS", &both)).fails(1).one_error().says("several certificates");
+}
+
+#[test]
+fn a_key_that_is_not_a_recipient_learns_who_is() {
+    let folder = folder();
+    let message = encrypted(&folder, b"not for you");
+    for kind in ["rsa2048", "p384"] {
+        let stranger = KeyPair::of(kind).both;
+        run(offsite("decrypt -k").arg(stranger).arg(&message)).fails(1).one_error().says("CN=p256").says("hint");
+    }
+    let other = folder.path().join("other");
+    run(offsite("keygen --type p256 --no-passphrase -o").arg(&other)).ok();
+    let other = folder.path().join("other-PRIVATE.pem");
+    run(offsite("decrypt -k").arg(other).arg(&message)).fails(1).one_error().says("CN=p256").says("hint");
+}
+
+#[test]
+fn file_names_need_not_be_utf_8() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = folder();
+    let odd = |name: &[u8]| folder.path().join(std::ffi::OsStr::from_bytes(name));
+    let (plaintext, message, back) = (odd(b"a\xffb \n"), odd(b"m\xfe"), odd(b"\xfd"));
+    fs::write(&plaintext, "odd").unwrap();
+    let pair = KeyPair::of("p256");
+    run(offsite("encrypt -r").arg(&pair.cert).arg("-o").arg(&message).arg(&plaintext)).ok();
+    run(offsite("inspect").arg(&message)).ok();
+    run(offsite("decrypt -k").arg(&pair.key).arg("-o").arg(&back).arg(&message)).ok();
+    assert_holds(&back, b"odd", "under an odd name");
+    let escaped = run(offsite("decrypt -k").arg(&pair.key).arg(&plaintext)).fails(1).one_error();
+    assert!(escaped.stderr.lines().count() == 1, "{}", escaped.stderr);
+}
+
+#[test]
 fn an_expired_certificate_is_a_warning_and_no_obstacle() {
     let folder = folder();
     let pair = KeyPair::of("p256");
@@ -254,6 +297,7 @@ fn inspect_describes_and_finds_what_is_missing() {
     let cases = [
         ("the last slice is missing", bytes[..2 << 20].to_vec(), "cut off"),
         ("the middle slice is missing", [&bytes[..1 << 20], &bytes[2 << 20..]].concat(), "out of order"),
+        ("the first slice is missing", bytes[1 << 20..].to_vec(), "begins with slice 1"),
         ("it ends in mid-slice", bytes[..1_500_000].to_vec(), "ends at byte 1500000"),
         ("something follows", [&bytes[..], b"x"].concat(), "goes on"),
     ];
@@ -293,6 +337,41 @@ fn an_interrupt_removes_the_unfinished_file() {
             assert_eq!(left, Vec::<String>::new(), "{signal}");
         }
     }
+}
+
+#[test]
+fn an_interrupt_removes_the_pieces_that_are_finished() {
+    let folder = folder();
+    let mut child = offsite("encrypt --split --slice-size 1M -r")
+        .arg(KeyPair::of("p256").cert)
+        .arg("-o")
+        .arg(folder.path().join("out"))
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&sample(5_000_000)).unwrap();
+    wait_until(|| names(folder.path()).contains(&"out.000002".to_owned()));
+    run(Command::new("kill").arg("-INT").arg(child.id().to_string())).ok();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(names(folder.path()), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_not_finished_is_private() {
+    let folder = folder();
+    let mut child = offsite("encrypt -r")
+        .arg(KeyPair::of("p256").cert)
+        .arg("-o")
+        .arg(folder.path().join("out"))
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until(|| !names(folder.path()).is_empty());
+    let unfinished = folder.path().join(&names(folder.path())[0]);
+    wait_until(|| fs::metadata(&unfinished).unwrap().permissions().mode() & 0o777 == 0o600);
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
 }
 
 fn wait_until(mut condition: impl FnMut() -> bool) {

@@ -91,18 +91,29 @@ impl Curve {
 }
 
 impl Certificate {
-    /// Reads the one certificate of a file, PEM or DER. Where there are several, the first counts,
-    /// as with `openssl`.
+    /// Reads the one certificate of a file, PEM or DER.
     ///
     /// # Errors
     ///
-    /// [`Error::Key`] where there is none or its key is of another kind than RSA, P-256, P-384 or
-    /// P-521; [`Error::Malformed`] where it is damaged.
+    /// [`Error::Key`] where there is none, or several (whoever encrypts to one of two would lose the
+    /// other unnoticed), or its key is of another kind than RSA, P-256, P-384 or P-521;
+    /// [`Error::Malformed`] where it is damaged.
     pub fn from_file(contents: &[u8]) -> Result<Self> {
         if contents.first() == Some(&der::SEQUENCE) {
-            return Self::from_der(contents);
+            // A message or a private key begins as a certificate does, but only just.
+            let inner = Cursor::new(contents, 0, "the certificate").sequence()?.peek();
+            return if inner == Some(der::SEQUENCE) {
+                Self::from_der(contents)
+            } else {
+                Err(KeyError::NoCertificate.into())
+            };
         }
-        Self::all_from_file(contents)?.into_iter().next().ok_or_else(|| KeyError::NoCertificate.into())
+        let mut certificates = Self::all_from_file(contents)?.into_iter();
+        match (certificates.next(), certificates.next()) {
+            (Some(certificate), None) => Ok(certificate),
+            (None, _) => Err(KeyError::NoCertificate.into()),
+            (Some(_), Some(_)) => Err(KeyError::SeveralCertificates.into()),
+        }
     }
 
     /// Every certificate of a PEM file, in order.

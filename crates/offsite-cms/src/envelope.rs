@@ -32,7 +32,9 @@ impl Header {
     pub(crate) fn read<R: Read>(ber: &mut BerReader<R>) -> Result<(Self, StringReader)> {
         let Some(first) = ber.peek(MESSAGE)? else { return Err(Error::NotCms { why: "it is empty" }) };
         if first != der::SEQUENCE {
-            return Err(Error::NotCms { why: "it begins with another byte than a message does" });
+            return Err(Error::NotCms {
+                why: "it does not begin as one does, so it is not encrypted, or by another program",
+            });
         }
         let start = ber.position();
         let element = |ber: &mut BerReader<R>, what| {

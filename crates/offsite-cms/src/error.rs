@@ -175,6 +175,9 @@ pub enum KeyError {
     /// The file holds more than one of what must be one.
     #[error("the file holds several private keys")]
     SeveralPrivateKeys,
+    /// The file holds more than one of what must be one.
+    #[error("the file holds several certificates")]
+    SeveralCertificates,
     /// A PEM block is not closed or not base64.
     #[error("the PEM block that begins in line {line} is damaged")]
     Pem {
@@ -239,6 +242,9 @@ pub enum UsageError {
         "the message is unauthenticated (CBC without an integrity check), and only authenticated ones were asked for"
     )]
     Unauthenticated,
+    /// A certificate's name cannot be written (RFC 5280 appendix A.1: at most 64 characters).
+    #[error("a certificate's name has at most 64 characters, and no control characters")]
+    CommonName,
     /// A certificate's validity cannot be written.
     #[error("a certificate cannot be valid for {0} days from now")]
     Days(u32),

@@ -137,55 +137,93 @@ fn views(header: &Header) -> Vec<RecipientView> {
 /// The slices seen so far.
 #[derive(Default)]
 struct Walk {
-    /// Of the first slice: prefix, RecipientInfos, size. None where it is no stream's.
-    first: Option<([u8; PREFIX], Vec<u8>, u64)>,
-    next: u64,
+    /// None where it is no stream's.
+    first: Option<First>,
+    /// How many messages there were.
+    count: u64,
+}
+
+/// The first slice of a row.
+struct First {
+    prefix: [u8; PREFIX],
+    recipient_infos: Vec<u8>,
+    /// Its length in bytes.
+    size: u64,
+    /// Its number: 0, unless slices before it are missing.
+    number: u64,
 }
 
 impl Walk {
     fn add(&mut self, header: &Header, size: u64, ended: bool, findings: &mut Vec<String>) {
-        let nonce = <[u8; NONCE]>::try_from(header.nonce.as_slice()).ok();
-        let gcm = nonce
-            .filter(|_| (header.container, header.cipher) == (Container::AuthEnvelopedData, ContentCipher::Aes256Gcm));
-        let slice = gcm.and_then(|nonce| {
-            let prefix: [u8; PREFIX] = nonce[..PREFIX].try_into().ok()?;
-            let number = u32::from_be_bytes(nonce[PREFIX..NONCE - 1].try_into().ok()?);
-            (nonce[NONCE - 1] <= 1).then_some((prefix, number, nonce[NONCE - 1] == 1))
-        });
-        let position = self.next;
-        self.next += 1;
+        let slice = slice_marks(header);
+        let position = self.count;
+        self.count += 1;
         if position == 0 {
-            self.first = slice
-                .filter(|(_, number, _)| *number == 0)
-                .map(|(prefix, ..)| (prefix, header.recipient_infos.clone(), size));
+            let first =
+                |(prefix, number, _)| First { prefix, recipient_infos: header.recipient_infos.clone(), size, number };
+            self.first = slice.map(first);
         }
-        let Some((first_prefix, recipient_infos, slice_size)) = &self.first else { return };
-        let mut find = |what: String| findings.push(format!("slice {position}: {what}"));
-        match slice {
-            Some((prefix, ..)) if prefix != *first_prefix => find("it belongs to another stream".to_owned()),
-            Some(_) if header.recipient_infos != *recipient_infos => {
-                find("its recipients differ from those of the first slice".to_owned());
+        let Some(first) = &self.first else { return };
+        let same_stream = slice.is_some_and(|(prefix, ..)| prefix == first.prefix);
+        if first.number > 0 {
+            // Any nonce may look like one of a later slice; a second one of the same row tells.
+            match position {
+                0 => return,
+                1 if !same_stream => {
+                    self.first = None;
+                    return;
+                }
+                1 => findings.push(format!("it begins with slice {}: those before are missing", first.number)),
+                _ => {}
             }
-            Some((_, number, _)) if u64::from(number) != position => {
-                find(format!("it is number {number}: slices are missing, repeated or out of order"));
-            }
-            Some((_, _, last)) if last && !ended => find("it is the last, but the input goes on".to_owned()),
-            Some((_, _, last)) if !last && ended => {
-                find("it is not the last, but nothing follows: the stream is cut off".to_owned());
-            }
-            Some((_, _, last)) if !last && size != *slice_size || size > *slice_size => {
-                find(format!("it is {size} bytes long, the first is {slice_size}"));
-            }
-            Some(_) => {}
-            None => find("it is not a slice".to_owned()),
         }
+        let number = first.number + position;
+        let problem = match slice {
+            None => Some("it is not a slice".to_owned()),
+            Some(_) if !same_stream => Some("it belongs to another stream".to_owned()),
+            Some(slice) => first.problem_of(header, slice, number, size, ended),
+        };
+        findings.extend(problem.map(|problem| format!("slice {number}: {problem}")));
     }
 
     fn view(&self, findings: &[String]) -> Option<StreamView> {
-        self.first
-            .as_ref()
-            .map(|(_, _, slice_size)| StreamView { slice_size: *slice_size, complete: findings.is_empty() })
+        let first = self.first.as_ref().filter(|first| first.number == 0 || self.count > 1);
+        first.map(|first| StreamView { slice_size: first.size, complete: findings.is_empty() })
     }
+}
+
+impl First {
+    /// What is wrong with a later slice of the same stream, or with the first itself.
+    fn problem_of(&self, header: &Header, slice: Marks, number: u64, size: u64, ended: bool) -> Option<String> {
+        let (_, found, last) = slice;
+        if header.recipient_infos != self.recipient_infos {
+            Some("its recipients differ from those of the first slice".to_owned())
+        } else if found != number {
+            Some(format!("it is number {found}: slices are missing, repeated or out of order"))
+        } else if last && !ended {
+            Some("it is the last, but the input goes on".to_owned())
+        } else if !last && ended {
+            Some("it is not the last, but nothing follows: the stream is cut off".to_owned())
+        } else if !last && size != self.size || size > self.size {
+            Some(format!("it is {size} bytes long, the first is {}", self.size))
+        } else {
+            None
+        }
+    }
+}
+
+/// What a slice's nonce says: prefix, number, last flag.
+type Marks = ([u8; PREFIX], u64, bool);
+
+/// None where the message is no slice.
+fn slice_marks(header: &Header) -> Option<Marks> {
+    if (header.container, header.cipher) != (Container::AuthEnvelopedData, ContentCipher::Aes256Gcm) {
+        return None;
+    }
+    let nonce = <[u8; NONCE]>::try_from(header.nonce.as_slice()).ok()?;
+    let prefix = nonce[..PREFIX].try_into().ok()?;
+    let number = u32::from_be_bytes(nonce[PREFIX..NONCE - 1].try_into().ok()?);
+    (nonce[NONCE - 1] <= 1).then_some((prefix, number.into(), nonce[NONCE - 1] == 1))
 }
 
 impl Inspection {

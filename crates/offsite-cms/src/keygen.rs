@@ -54,7 +54,7 @@ impl NewKey {
     ///
     /// # Errors
     ///
-    /// [`UsageError::Days`] where the end cannot be written; [`Error::Crypto`] if the library fails.
+    /// [`UsageError`] where the name or the end cannot be written; [`Error::Crypto`] if the library fails.
     pub fn generate(
         key_type: KeyType,
         purpose: Purpose,
@@ -64,6 +64,9 @@ impl NewKey {
     ) -> Result<Self> {
         let now = now.replace_nanosecond(0).map_err(|_| UsageError::Days(days))?;
         let end = now.checked_add(Duration::days(days.into())).filter(|end| end.year() <= 9999);
+        if common_name.chars().count() > 64 || common_name.chars().any(char::is_control) {
+            return Err(UsageError::CommonName.into());
+        }
         let pair = KeyPair::generate(key_type)?;
         let mut params = CertificateParams::default();
         params.not_before = now;

@@ -89,7 +89,8 @@ impl PrivateKey {
             RecipientInfo::Other(_) => false,
         };
         let named: Vec<_> = recipients.iter().filter(named).collect();
-        let candidates = if named.is_empty() { recipients.iter().collect() } else { named };
+        let is_named = !named.is_empty();
+        let candidates = if is_named { named } else { recipients.iter().collect() };
         let mut refusal = None;
         let mut failed = false;
         let mut stand_in = false;
@@ -101,6 +102,8 @@ impl PrivateKey {
                     RecipientInfo::KeyTransport { algorithm: Ok(KeyTransport::Pkcs1), .. } => stand_in = true,
                     _ => failed = true,
                 },
+                // Another recipient's curve is none of this key's business.
+                Some(Err(Refusal::OriginatorKey)) if !is_named => failed = true,
                 Some(Err(error)) => refusal = refusal.or(Some(error)),
             }
         }
@@ -111,7 +114,7 @@ impl PrivateKey {
         }
         match refusal {
             Some(refusal) => Err(refusal.into()),
-            None if failed && recipients.len() == 1 => Err(Error::Decryption),
+            None if failed && is_named => Err(Error::Decryption),
             None => Err(Error::NotForThisKey { recipients: recipients.iter().map(RecipientInfo::name).collect() }),
         }
     }

@@ -66,7 +66,8 @@ impl Recipients {
 
 fn rsa_key(certificate: &Certificate) -> Result<PublicEncryptingKey> {
     PublicEncryptingKey::from_der(&certificate.public_key_info).map_err(|_| {
-        KeyError::Kind(format!("{}; RSA keys have between 2048 and 8192 bits", certificate.key_kind())).into()
+        let (name, kind) = (certificate.name(), certificate.key_kind());
+        KeyError::Kind(format!("{kind}, of recipient {name}; RSA keys have between 2048 and 8192 bits")).into()
     })
 }
 

@@ -87,7 +87,7 @@ enum Kind {
     /// A pipe, a device, standard output: written as it comes.
     Direct { file: File, path: PathBuf },
     /// A temporary file in the folder of the one that it becomes.
-    Unfinished { file: File, temporary: Registered, path: PathBuf, replace: bool },
+    Unfinished { file: File, temporary: Registered, path: PathBuf, permissions: fs::Permissions, replace: bool },
 }
 
 impl Output {
@@ -119,16 +119,21 @@ impl Output {
         }
         // Behind a symbolic link the file is replaced, not the link.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-        let readable_as_usual = fs::Permissions::from_mode(0o666);
+        // As the umask says, or as the file that is replaced has it; but not before it is finished.
+        let as_usual = fs::Permissions::from_mode(0o666);
+        let replaced = fs::metadata(&path).ok().map(|metadata| metadata.permissions());
         let mut builder = tempfile::Builder::new();
-        let builder = builder.prefix(".offsite-").suffix(".unfinished").permissions(readable_as_usual);
+        let builder = builder.prefix(".offsite-").suffix(".unfinished").permissions(as_usual);
         // The lock keeps an interrupt from coming between creation and registration.
         let mut unfinished = unfinished();
         let temporary = builder.tempfile_in(folder(&path)).map_err(|error| failed(without_path(error)))?;
         let (file, temporary) = NamedTempFile::into_parts(temporary);
+        let made = file.metadata().map_err(&failed)?.permissions();
+        file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(&failed)?;
+        let permissions = replaced.unwrap_or(made);
         unfinished.push(temporary.to_path_buf());
         drop(unfinished);
-        Ok(Self(Kind::Unfinished { file, temporary: Registered(Some(temporary)), path, replace }))
+        Ok(Self(Kind::Unfinished { file, temporary: Registered(Some(temporary)), path, permissions, replace }))
     }
 
     /// Makes the output durable and gives it its name.
@@ -139,9 +144,9 @@ impl Output {
     pub fn finish(self) -> Result<()> {
         match self.0 {
             Kind::Direct { .. } => Ok(()),
-            Kind::Unfinished { file, mut temporary, path, replace } => {
+            Kind::Unfinished { file, mut temporary, path, permissions, replace } => {
                 let failed = Error::file("write", &path);
-                file.sync_all().map_err(&failed)?;
+                file.set_permissions(permissions).and_then(|()| file.sync_all()).map_err(&failed)?;
                 let mut unfinished = unfinished();
                 let Some(temporary) = temporary.take(&mut unfinished) else { return Ok(()) };
                 let persisted = if replace { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
@@ -218,7 +223,40 @@ pub fn nameless_file(beside: Option<&Path>) -> io::Result<File> {
     result
 }
 
-/// Temporary files that an interrupt must remove.
+/// Files that have their names, but are of use only together: dropping this removes them, and so
+/// does an interrupt, unless they are [kept](Together::keep).
+#[derive(Default)]
+pub(crate) struct Together(Vec<PathBuf>);
+
+impl Together {
+    /// Adds a file that has its name.
+    pub(crate) fn add(&mut self, path: PathBuf) {
+        unfinished().push(path.clone());
+        self.0.push(path);
+    }
+
+    /// They are complete.
+    pub(crate) fn keep(mut self) {
+        self.forget();
+        self.0.clear();
+    }
+
+    fn forget(&self) {
+        // They are numbered, so they were added in the order of their names.
+        unfinished().retain(|path| self.0.binary_search(path).is_err());
+    }
+}
+
+impl Drop for Together {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            let _ = fs::remove_file(path);
+        }
+        self.forget();
+    }
+}
+
+/// Files that an interrupt must remove.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {

@@ -24,7 +24,8 @@ pub(crate) fn run(arguments: &arguments::Decrypt) -> Result<(), Failure> {
         _ => Ok(None),
     };
     let key = operations::read_private_key(&arguments.key, &mut passphrase)?;
-    let progress = Progress::new(input_length(&input));
+    terminal::note_if_typed(&input);
+    let progress = Progress::new(input_length(&input), Some(&output));
     let what = Decrypt { input: &input, output: &output, replace: arguments.files.force, strict: arguments.strict };
     let done = operations::decrypt(&what, &key, &progress);
     progress.clear();

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use crate::arguments;
 use crate::commands::{Failure, input_length};
-use crate::terminal::Progress;
+use crate::terminal::{self, Progress};
 
 pub(crate) fn run(arguments: &arguments::Encrypt) -> Result<(), Failure> {
     let (input, output) = (arguments.files.input(), arguments.files.output());
@@ -16,7 +16,8 @@ pub(crate) fn run(arguments: &arguments::Encrypt) -> Result<(), Failure> {
     }
     super::refuse_terminal(&output)?;
     let fallback = std::env::var_os("OFFSITE_RECIPIENTS");
-    let progress = Progress::new(input_length(&input));
+    terminal::note_if_typed(&input);
+    let progress = Progress::new(input_length(&input), Some(&output));
     let recipients = operations::read_recipients(&arguments.recipients, fallback.as_deref(), &progress);
     let done = recipients.and_then(|recipients| {
         let what = Encrypt {

@@ -43,7 +43,8 @@ struct Stream {
 
 pub(crate) fn run(arguments: &arguments::Inspect) -> Result<(), Failure> {
     let input = PlaceArgument::or_standard(arguments.input.as_ref());
-    let progress = Progress::new(input_length(&input));
+    terminal::note_if_typed(&input);
+    let progress = Progress::new(input_length(&input), None);
     let inspected = operations::inspect(&input, &progress);
     progress.clear();
     let view = inspected?;

@@ -26,7 +26,10 @@ pub(crate) fn run(arguments: &arguments::Keygen) -> Result<(), Failure> {
         days: arguments.days,
         passphrase: passphrase.as_deref().map(Vec::as_slice),
     })?;
-    terminal::note(&format!("private key: {}: into the safe with it, and off this machine", shown(&files.private)));
+    terminal::note(&format!(
+        "private key: {}: it belongs in a safe, in more than one copy, and on no server",
+        shown(&files.private)
+    ));
     terminal::note(&format!("certificate: {}: for every server", shown(&files.certificate)));
     Ok(())
 }

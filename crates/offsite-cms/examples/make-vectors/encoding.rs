@@ -227,7 +227,7 @@ fn structure() -> Vec<Vector> {
         ),
         fails("foreign-cut-in-content", good.encode()[..good.encode().len() - 50].to_vec(), "truncated", "the content"),
         fails("foreign-cut-in-recipients", good.encode()[..100].to_vec(), "truncated", "RecipientInfos"),
-        fails("tag-number-above-30", vec![0x3f, 0x81, 0x01, 0x00], "not-cms", "another byte"),
+        fails("tag-number-above-30", vec![0x3f, 0x81, 0x01, 0x00], "not-cms", "does not begin as one"),
         fails(
             "tag-number-above-30-inside",
             vec![0x30, 0x04, 0x3f, 0x81, 0x01, 0x00],
@@ -253,17 +253,17 @@ fn others() -> Vec<Vector> {
     let certificate = good::openssl("x509 -in p256.pem", b"");
     vec![
         fails("empty-input", b"", "empty"),
-        fails("gzip", &gzip, "another byte"),
+        fails("gzip", &gzip, "does not begin as one"),
         fails("age", age, "age"),
         fails("age-armour", age_armour, "age"),
         fails("openpgp-armour", pgp_armour, "OpenPGP"),
-        fails("openpgp", &pgp, "another byte"),
+        fails("openpgp", &pgp, "does not begin as one"),
         fails("openssl-enc", b"Salted__01234567890123456789abcdef", "openssl enc"),
         fails("private-key", &read(&key_path(EC)), "a private key"),
         fails("private-key-der", &private_key_der, "content type"),
         fails("certificate", &certificate, "a certificate"),
         fails("certificate-der", &certificate_der, "content type"),
         fails("text", b"Dear reader,\n\nthis is no message.\n", "neither DER, PEM nor S/MIME"),
-        fails("zeros", &[0; 512], "another byte"),
+        fails("zeros", &[0; 512], "does not begin as one"),
     ]
 }

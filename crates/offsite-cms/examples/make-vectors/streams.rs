@@ -157,8 +157,8 @@ fn singles() -> Vec<Vector> {
             "native-wrong-key",
             EC_STRANGER,
             single.clone(),
-            "decryption",
-            "wrong private key, or the message was altered",
+            "not-for-this-key",
+            "CN=p256",
         ),
     ]
 }

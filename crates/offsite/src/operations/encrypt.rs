@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use crate::error::{Error, Result};
 use crate::events::{Events, Warning};
-use crate::files::{self, Output, Place};
+use crate::files::{self, Output, Place, Together};
 
 /// What to encrypt, how, and where to.
 pub struct Encrypt<'a> {
@@ -56,6 +56,8 @@ pub fn encrypt(what: &Encrypt<'_>, recipients: &Recipients, events: &dyn Events)
     };
     let totals = result.map_err(|error| match error {
         cms::Error::Write(source) => writer.failure(source),
+        // Of the recipients and the sizes, not of the plaintext.
+        error @ (cms::Error::Usage(_) | cms::Error::Key(_)) => Error::cms(None)(error),
         error => Error::cms(what.input.path())(error),
     })?;
     writer.finish()?;
@@ -159,12 +161,12 @@ struct Split {
     current: Option<Output>,
     /// How many have their names.
     finished: u64,
-    complete: bool,
+    names: Together,
 }
 
 impl Split {
     fn new(prefix: &Path, replace: bool) -> Result<Self> {
-        Ok(Self { prefix: prefix.to_path_buf(), replace, current: None, finished: 0, complete: false })
+        Ok(Self { prefix: prefix.to_path_buf(), replace, current: None, finished: 0, names: Together::default() })
     }
 
     fn name(&self, number: u64) -> PathBuf {
@@ -185,6 +187,7 @@ impl Split {
     fn finish_current(&mut self) -> Result<()> {
         if let Some(current) = self.current.take() {
             current.finish()?;
+            self.names.add(self.name(self.finished));
             self.finished += 1;
         }
         Ok(())
@@ -203,17 +206,7 @@ impl Split {
             }
             fs::remove_file(&left_over).map_err(Error::file("remove", &left_over))?;
         }
-        self.complete = true;
+        self.names.keep();
         Ok(())
-    }
-}
-
-impl Drop for Split {
-    fn drop(&mut self) {
-        if !self.complete {
-            for number in 0..self.finished {
-                let _ = fs::remove_file(self.name(number));
-            }
-        }
     }
 }
