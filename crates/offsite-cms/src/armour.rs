@@ -46,6 +46,7 @@ pub(crate) fn take_off(mut source: Box<dyn Read + Send>) -> Result<Unarmoured> {
         decoded: Vec::new(),
         taken: 0,
         ended: false,
+        padded: false,
     });
     Ok(Unarmoured { reader, armoured: true })
 }
@@ -102,6 +103,8 @@ struct Base64Reader<R> {
     /// How much of `decoded` is read.
     taken: usize,
     ended: bool,
+    /// Whether what was decoded last ended with padding.
+    padded: bool,
 }
 
 impl<R: Read> Read for Base64Reader<R> {
@@ -151,6 +154,10 @@ impl<R: Read> Base64Reader<R> {
         if self.ended && whole < self.digits.len() {
             return Err(self.damaged("the base64 is cut off"));
         }
+        if self.padded && whole > 0 {
+            return Err(self.damaged("something follows the base64's padding"));
+        }
+        self.padded |= whole > 0 && self.digits[whole - 1] == b'=';
         self.decoded.clear();
         self.taken = 0;
         STANDARD.decode_vec(&self.digits[..whole], &mut self.decoded).map_err(|_| self.damaged("it is not base64"))?;

@@ -32,6 +32,21 @@ struct Header {
     length: Option<u64>,
 }
 
+/// How far an element that is read whole may reach.
+#[derive(Clone, Copy)]
+struct Limit {
+    /// By position.
+    end: u64,
+    /// In bytes, for the error.
+    bytes: usize,
+}
+
+impl Limit {
+    fn check(self, position: u64, what: &'static str) -> Result<()> {
+        if position > self.end { Err(Error::TooLarge { what, limit: self.bytes as u64 }) } else { Ok(()) }
+    }
+}
+
 impl Header {
     const fn is_constructed(self) -> bool {
         self.tag & 0x20 != 0
@@ -106,10 +121,14 @@ impl<R: Read> BerReader<R> {
         Ok(())
     }
 
-    /// The next element whole, as DER, with at most `limit` bytes. Indefinite lengths become
+    /// The next element whole, as DER, from at most `limit` bytes. Indefinite lengths become
     /// definite, lengths minimal, and strings in pieces whole.
+    ///
+    /// What is consumed counts, not what comes of it: empty pieces come to nothing, and there may
+    /// be no end of them.
     pub(crate) fn element(&mut self, limit: usize, what: &'static str) -> Result<Vec<u8>> {
         let depth = self.open.len();
+        let limit = Limit { end: self.position.saturating_add(limit as u64), bytes: limit };
         let header = self.header(what)?;
         let mut out = Vec::new();
         self.element_contents(header, limit, what, &mut out)?;
@@ -118,7 +137,8 @@ impl<R: Read> BerReader<R> {
     }
 
     /// Appends the element that `header` begins to `out`.
-    fn element_contents(&mut self, header: Header, limit: usize, what: &'static str, out: &mut Vec<u8>) -> Result<()> {
+    fn element_contents(&mut self, header: Header, limit: Limit, what: &'static str, out: &mut Vec<u8>) -> Result<()> {
+        limit.check(self.position, what)?;
         let mut contents = Vec::new();
         // A BIT STRING in pieces (0x23) is written by nobody and stays as it is, so it fails later.
         let string_in_pieces = header.tag == der::OCTET_STRING | 0x20;
@@ -130,7 +150,7 @@ impl<R: Read> BerReader<R> {
                     return Err(self.malformed(what, "a string in pieces holds something else"));
                 }
                 let from = contents.len();
-                self.element_contents(inner, limit.saturating_sub(from), what, &mut contents)?;
+                self.element_contents(inner, limit, what, &mut contents)?;
                 if string_in_pieces {
                     let piece = der::Cursor::new(&contents[from..], self.position, what).any()?;
                     let header_length = piece.whole.len() - piece.contents.len();
@@ -141,13 +161,9 @@ impl<R: Read> BerReader<R> {
         } else {
             let length =
                 header.length.ok_or_else(|| self.malformed(what, "a primitive element of indefinite length"))?;
-            let length = usize::try_from(length).ok().filter(|length| *length <= limit);
-            let length = length.ok_or(Error::TooLarge { what, limit: limit as u64 })?;
-            self.check_within(length as u64, what)?;
+            limit.check(self.position.saturating_add(length), what)?;
+            self.check_within(length, what)?;
             self.read_exact(length, what, &mut contents)?;
-        }
-        if contents.len() > limit {
-            return Err(Error::TooLarge { what, limit: limit as u64 });
         }
         let tag = if string_in_pieces { der::OCTET_STRING } else { header.tag };
         der::push_header(out, tag, contents.len() as u64);
@@ -247,14 +263,14 @@ impl<R: Read> BerReader<R> {
     }
 
     /// Appends `length` bytes; memory is taken as they arrive, not as the length claims.
-    fn read_exact(&mut self, length: usize, what: &'static str, out: &mut Vec<u8>) -> Result<()> {
+    fn read_exact(&mut self, length: u64, what: &'static str, out: &mut Vec<u8>) -> Result<()> {
         let mut left = length;
         while left > 0 {
             self.need(1, what)?;
-            let available = left.min(self.end - self.start);
+            let available = usize::try_from(left).unwrap_or(usize::MAX).min(self.end - self.start);
             out.extend_from_slice(&self.buffer[self.start..self.start + available]);
             self.consume(available);
-            left -= available;
+            left -= available as u64;
         }
         Ok(())
     }
@@ -376,5 +392,58 @@ fn armour_or_read(error: std::io::Error) -> Error {
     match error.downcast::<Error>() {
         Ok(error) => error,
         Err(error) => Error::Read(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A source that begins with `start` and repeats `unit` for ever.
+    fn endless(start: &'static [u8], unit: &'static [u8]) -> impl Read {
+        struct Repeat(&'static [u8], usize);
+        impl Read for Repeat {
+            fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+                for byte in out.iter_mut() {
+                    *byte = self.0[self.1];
+                    self.1 = (self.1 + 1) % self.0.len();
+                }
+                Ok(out.len())
+            }
+        }
+        start.chain(Repeat(unit, 0))
+    }
+
+    #[test]
+    fn what_has_no_end_ends_at_the_limit() {
+        let cases: [(&[u8], &[u8]); 5] = [
+            (&[0x24, 0x80], &[0x04, 0x00]),
+            (&[0x30, 0x80], &[0x05, 0x00]),
+            (&[0x30, 0x80], &[0x30, 0x80, 0x00, 0x00]),
+            (&[0x24, 0x80, 0x24, 0x80], &[0x04, 0x00]),
+            (&[0x04, 0x84, 0x7f, 0xff, 0xff, 0xff], &[0x00]),
+        ];
+        for (start, unit) in cases {
+            let mut ber = BerReader::new(endless(start, unit));
+            let end = ber.element(1000, "test");
+            assert!(matches!(end, Err(Error::TooLarge { limit: 1000, .. })), "{start:02x?}: {end:?}");
+            assert!(ber.position() <= 1006, "{start:02x?}: {} bytes consumed", ber.position());
+        }
+    }
+
+    #[test]
+    fn an_element_becomes_der() {
+        let cases: [(&[u8], &[u8]); 4] = [
+            (&[0x30, 0x80, 0x02, 0x81, 0x01, 0x05, 0x00, 0x00], &[0x30, 0x03, 0x02, 0x01, 0x05]),
+            (&[0x24, 0x80, 0x04, 0x01, 0xaa, 0x24, 0x03, 0x04, 0x01, 0xbb, 0x00, 0x00], &[0x04, 0x02, 0xaa, 0xbb]),
+            (&[0x31, 0x84, 0x00, 0x00, 0x00, 0x00], &[0x31, 0x00]),
+            (&[0xa0, 0x80, 0x30, 0x80, 0x00, 0x00, 0x00, 0x00], &[0xa0, 0x02, 0x30, 0x00]),
+        ];
+        for (encoded, der) in cases {
+            let mut ber = BerReader::new(encoded);
+            assert_eq!(ber.element(encoded.len(), "test").unwrap(), der, "{encoded:02x?}");
+            assert!(ber.at_end("test").unwrap());
+            assert!(BerReader::new(encoded).element(1, "test").is_err(), "{encoded:02x?}");
+        }
     }
 }

@@ -153,13 +153,7 @@ fn singles() -> Vec<Vector> {
     vec![
         Vector::fails("native-junk-after", EC, followed(b"x"), "slice/goes-on", goes_on),
         Vector::fails("native-message-after", EC, followed(&single), "slice/goes-on", goes_on),
-        Vector::fails(
-            "native-wrong-key",
-            EC_STRANGER,
-            single.clone(),
-            "not-for-this-key",
-            "CN=p256",
-        ),
+        Vector::fails("native-wrong-key", EC_STRANGER, single.clone(), "not-for-this-key", "CN=p256"),
     ]
 }
 
