@@ -9,11 +9,13 @@ pub use offsite_cms as cms;
 mod error;
 mod events;
 pub mod files;
+pub mod index;
 pub mod names;
 pub mod operations;
 pub mod plan;
 mod shown;
 pub mod slices;
+mod sort;
 pub mod store;
 
 pub use error::{Error, Result};

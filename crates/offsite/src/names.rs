@@ -157,6 +157,22 @@ impl BackupId {
         self.start
     }
 
+    /// Twelve bytes whose order is that of ids.
+    pub(crate) fn to_bytes(self) -> [u8; 12] {
+        let mut bytes = [0; 12];
+        // No id starts before 1970, so that the sign does not stand in the way of the order.
+        bytes[..8].copy_from_slice(&self.start.unix_timestamp().to_be_bytes());
+        bytes[8..].copy_from_slice(&self.random);
+        bytes
+    }
+
+    /// The id of [`to_bytes`](Self::to_bytes).
+    pub(crate) fn from_bytes(bytes: [u8; 12]) -> Self {
+        let [seconds @ .., a, b, c, d] = bytes;
+        let start = OffsetDateTime::from_unix_timestamp(i64::from_be_bytes(seconds));
+        Self::new(start.unwrap_or(OffsetDateTime::UNIX_EPOCH), [a, b, c, d])
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let number = |from: usize| text.get(from..from + 2)?.parse::<u8>().ok();
         let year = text.get(..4)?.parse().ok()?;
@@ -248,6 +264,10 @@ mod tests {
         assert_eq!(id.start().unix_timestamp_nanos(), 1_795_419_900_000_000_000);
         let later = BackupId::new(now + time::Duration::seconds(1), [0; 4]);
         assert!(id < later && id.to_string() < later.to_string());
+        assert!(id.to_bytes() < later.to_bytes());
+        for id in [id, later, BackupId::new(OffsetDateTime::UNIX_EPOCH, [0xff; 4])] {
+            assert_eq!(BackupId::from_bytes(id.to_bytes()), id);
+        }
         for bad in [
             "",
             "20261123T074500Z",

@@ -29,9 +29,17 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
     (
         "offsite",
         &[
-            &["names", "shown", "slices"],
+            &["names", "shown", "slices", "sort"],
             &["plan/read", "plan/write"],
             &["plan"],
+            &["index/limits", "index/text"],
+            &["index/error"],
+            &["index/check", "index/scan"],
+            &["index/write"],
+            &["index/read"],
+            &["index/merge"],
+            &["index/plan_of"],
+            &["index"],
             &["store/location", "store/directory/new_file", "store/directory/walk"],
             &["store/error"],
             &["store/directory", "store/conformance"],
