@@ -78,8 +78,11 @@ pub(super) fn take_string(text: &[u8]) -> Result<(Vec<u8>, usize), usize> {
             b'"' => break,
             b'%' => {
                 let byte = hex(text.get(at + 1..at + 3).ok_or(at)?, b'A').ok_or(at)?;
+                if byte.is_ascii() && byte != b'%' {
+                    return Err(at);
+                }
                 // Whether a byte is part of no character shows only beside its neighbours.
-                must_compare |= byte != b'%';
+                must_compare |= !byte.is_ascii();
                 name.push(byte);
                 at += 3;
             }
