@@ -162,6 +162,7 @@ fn text(lines: &[&str]) -> String {
 const AT: &str = "[0,0,0,9,512]";
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn every_way_to_be_wrong_is_an_error_at_its_line() {
     let (full, delta) = (full(), delta());
     let row = |line: String| text(&[&full, &line]);
