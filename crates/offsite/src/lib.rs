@@ -6,6 +6,7 @@
 
 pub use offsite_cms as cms;
 
+pub mod archive;
 mod error;
 mod events;
 pub mod files;
