@@ -1,0 +1,52 @@
+//! Hard links: which of an inode's names carries its content.
+
+use std::collections::HashMap;
+
+use crate::archive::metadata::Metadata;
+
+/// What an entry is among the names of its inode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there is no other role")]
+pub enum Role {
+    /// The only name, or a folder.
+    Alone,
+    /// The first name in the order of the walk, which carries the content.
+    Leader,
+    /// A later name: a link to the archive path of the leader.
+    Follower(Vec<u8>),
+}
+
+/// The inodes of which more names may come. An inode is forgotten with its last name.
+#[derive(Debug, Default)]
+pub struct HardLinks(HashMap<(u64, u64), Group>);
+
+#[derive(Debug)]
+struct Group {
+    leader: Vec<u8>,
+    to_come: u32,
+}
+
+impl HardLinks {
+    /// The role of the next entry. Entries are asked about once, in the order of the walk.
+    pub fn role(&mut self, path: &[u8], metadata: &Metadata) -> Role {
+        if metadata.links < 2 || metadata.is_folder() {
+            return Role::Alone;
+        }
+        let Some(group) = self.0.get_mut(&metadata.inode) else {
+            let group = Group { leader: path.to_vec(), to_come: metadata.links - 1 };
+            self.0.insert(metadata.inode, group);
+            return Role::Leader;
+        };
+        group.to_come -= 1;
+        if group.to_come > 0 {
+            return Role::Follower(group.leader.clone());
+        }
+        let leader = self.0.remove(&metadata.inode).map(|group| group.leader);
+        Role::Follower(leader.unwrap_or_default())
+    }
+
+    /// The leader of this inode could not be stored: the next of its names leads.
+    pub fn lost(&mut self, metadata: &Metadata) {
+        self.0.remove(&metadata.inode);
+    }
+}
