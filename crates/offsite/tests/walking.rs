@@ -259,6 +259,15 @@ fn what_vanishes_is_reported_and_the_walk_goes_on() {
     assert!(incidents.iter().all(|incident| matches!(incident.what, What::Vanished) && !incident.is_loss()));
 }
 
+/// Tells the other thread to end, also when the test fails.
+struct EndOf<'a>(&'a AtomicBool);
+
+impl Drop for EndOf<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A thread exchanges a folder for a symbolic link to another as fast as it can: the walk sees the
 /// folder or the link, and never what lies behind the link.
 #[test]
@@ -280,6 +289,7 @@ fn a_folder_swapped_for_a_link_leads_nowhere() {
                 renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE).unwrap();
             }
         });
+        let _end = EndOf(&done);
         for _ in 0..500 {
             let (paths, incidents) = all(walk(&[&root]));
             for path in below(place.path(), &paths) {
@@ -289,7 +299,6 @@ fn a_folder_swapped_for_a_link_leads_nowhere() {
             }
             assert!(incidents.iter().all(|incident| matches!(incident.what, What::Replaced | What::Vanished)));
         }
-        done.store(true, Ordering::Relaxed);
     });
     assert!(seen_link > seen_folder && seen_folder > 0, "never both: {seen_link} {seen_folder}");
 }

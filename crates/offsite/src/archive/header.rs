@@ -290,6 +290,26 @@ mod tests {
     }
 
     #[test]
+    fn numbers_beyond_octal_become_records() {
+        let file = tempfile::tempfile().unwrap();
+        let mut metadata = Metadata::of_open(&file).unwrap();
+        let encoded = |metadata: &Metadata| encode(b"path", metadata, Form::Plain, &Attributes::default());
+        (metadata.uid, metadata.gid, metadata.size) = (0o777_7777, 0o777_7777, 0o777_7777_7777);
+        metadata.modified = Time { seconds: 0o777_7777_7777, nanoseconds: 0 };
+        assert_eq!(encoded(&metadata).len(), 512);
+
+        (metadata.uid, metadata.gid, metadata.size) = (0o1000_0000, u32::MAX, 0o1_0000_0000_0000);
+        metadata.modified = Time { seconds: 0o1_0000_0000_0000, nanoseconds: 0 };
+        let encoded = encoded(&metadata);
+        assert_eq!(encoded.len(), 3 * 512);
+        assert_eq!(encoded[156], b'x');
+        let records = "15 uid=2097152\n18 gid=4294967295\n20 size=68719476736\n21 mtime=68719476736\n\0";
+        assert!(encoded[512..].starts_with(records.as_bytes()));
+        let header = Header::from_byte_slice(&encoded[1024..]);
+        assert_eq!([header.uid(), header.gid(), header.size(), header.mtime()].map(Result::unwrap), [0; 4]);
+    }
+
+    #[test]
     fn names_are_split_at_a_slash_or_not_at_all() {
         let parts = |name: &[u8]| {
             let mut header = Header::new_ustar();

@@ -206,10 +206,15 @@ impl Walk {
             Ok(metadata) => (metadata, Ok(Names::default())),
             Err(error) => return Some(Err(unreadable(&entry.path, "read", error))),
         };
-        let mut names = listed.unwrap_or_else(|error| {
-            self.incidents.push_back(unreadable(&entry.path, "list", error));
-            Names::default()
-        });
+        let mut names = match listed {
+            Ok(names) => names,
+            // Removed since it was opened.
+            Err(Errno::NOENT) => return Some(Err(Incident::new(&entry.path, What::Vanished))),
+            Err(error) => {
+                self.incidents.push_back(unreadable(&entry.path, "list", error));
+                Names::default()
+            }
+        };
         if let Some(tag) = self.excludes.tag(&folder, &names) {
             names.retain(tag);
         }
