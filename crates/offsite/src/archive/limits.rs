@@ -1,0 +1,49 @@
+//! Every limit of the archive that is read, each with its unit and its reason. A length read from
+//! input passes one of these before memory is asked for.
+
+/// The unit of a tar stream, in bytes (POSIX.1-2024, pax, "ustar Interchange Format").
+pub const BLOCK: usize = 512;
+
+/// Longest path or link target, in bytes: 1 MiB. The kernel takes 4,095 at a time, but a walk by
+/// handles reaches deeper.
+pub const PATH: usize = 1 << 20;
+
+/// Longest pax header of a member, in bytes: 16 MiB. Two paths of `PATH` bytes and 200 extended
+/// attributes of the greatest length fit; ext4 keeps all of a file's in one block of 4 KiB.
+pub const PAX_HEADER: usize = 16 << 20;
+
+/// Most records of one pax header. The names of a file's extended attributes together take at
+/// most 64 KiB (`XATTR_LIST_MAX`), each at least seven bytes (`user.a` and a NUL): 9,362.
+pub const PAX_RECORDS: usize = 10_000;
+
+/// Longest name of an extended attribute, in bytes: `XATTR_NAME_MAX`.
+pub const XATTR_NAME: usize = 255;
+
+/// Longest value of an extended attribute, in bytes: `XATTR_SIZE_MAX`.
+pub const XATTR_VALUE: usize = 64 << 10;
+
+/// Longest ACL as text, in bytes: 1 MiB. As an extended attribute it has at most 8,191 entries,
+/// each less than 100 bytes of text.
+pub const ACL_TEXT: usize = 1 << 20;
+
+/// Most extents of one sparse file: 65,536, which is 1 MiB of memory.
+pub const EXTENTS: usize = 1 << 16;
+
+/// Largest file and offset, in bytes: what the kernel's signed 64 bits hold.
+pub const FILE_SIZE: u64 = i64::MAX as u64;
+
+/// Most zeros after the end of a tar stream, in bytes: 1 MiB. GNU tar fills up to a multiple of
+/// 10,240; a blocking factor of 2,048 is the largest in use.
+pub const TRAILING_ZEROS: u64 = 1 << 20;
+
+/// Piece in which content is copied, in bytes: 128 KiB stays in a core's cache.
+pub const PIECE: usize = 128 << 10;
+
+/// Memory for what the last pass must know of folders, in bytes: 4 MiB, some 40,000 folders. More
+/// go to a file without a name.
+pub const FOLDERS_IN_MEMORY: usize = 4 << 20;
+
+const _: () = {
+    assert!(PAX_HEADER >= 2 * PATH + 200 * (XATTR_NAME + XATTR_VALUE) && XATTR_VALUE < ACL_TEXT);
+    assert!(PIECE.is_multiple_of(BLOCK));
+};
