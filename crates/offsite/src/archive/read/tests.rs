@@ -2,8 +2,8 @@
 
 use super::*;
 use Fault::{
-    Checksum, CutOff, Disagree, NotUstar, Padding, Record, RepeatedRecord, SparseMap, StrayPaxHeader, TooLong, TooMany, Type,
-    UnknownRecord, Value,
+    Checksum, CutOff, Disagree, NotUstar, Padding, Record, RepeatedRecord, SparseMap, StrayPaxHeader, TooLong, TooMany,
+    Type, UnknownRecord, Value,
 };
 
 const BLOCK: usize = limits::BLOCK;
@@ -141,7 +141,9 @@ fn a_number_with_junk_is_an_error() {
     for value in [&b"-1"[..], b"4294967295"] {
         assert_eq!(fault(&with_record("uid", value)), (512, Value(b"uid".to_vec())));
     }
-    for (at, field) in [(100, Field::Mode), (108, Field::Uid), (116, Field::Gid), (124, Field::Size), (136, Field::Mtime)] {
+    for (at, field) in
+        [(100, Field::Mode), (108, Field::Uid), (116, Field::Gid), (124, Field::Size), (136, Field::Mtime)]
+    {
         for junk in [b"8", b"-", b"\x80", b"\0", b" "] {
             let mut block = header(b"f", b'0', 0);
             block[at..=at].copy_from_slice(junk);
@@ -190,7 +192,17 @@ fn headers_that_are_not_written_here_are_errors() {
 fn records_that_do_not_fit_are_errors() {
     let with = |records: &[u8]| with_records(records, &header(b"f", b'0', 0), b"");
     let wrong: [&[u8]; 11] = [
-        b"x", b"5", b" 5 a=\n", b"99 uid=1\n", b"7 uid=1\n", b"10 uid=1\n", b"09 a=1\n", b"6 a=1", b"3 =", b"6 =12\n", b"0 a=1\n",
+        b"x",
+        b"5",
+        b" 5 a=\n",
+        b"99 uid=1\n",
+        b"7 uid=1\n",
+        b"10 uid=1\n",
+        b"09 a=1\n",
+        b"6 a=1",
+        b"3 =",
+        b"6 =12\n",
+        b"0 a=1\n",
     ];
     for records in wrong {
         assert_eq!(fault(&with(records)), (512, Record), "{:?}", records.escape_ascii().to_string());
@@ -227,9 +239,13 @@ fn every_length_has_a_limit() {
     assert_eq!(fault(&huge), (512, TooLong { what: "a pax header", limit: limits::PAX_HEADER }));
     let name = format!("SCHILY.xattr.user.{}", "a".repeat(limits::XATTR_NAME));
     assert!(matches!(fault(&with_record(&name, b"")), (512, TooLong { .. })));
-    assert!(matches!(fault(&with_record("SCHILY.xattr.user.a", &vec![0; limits::XATTR_VALUE + 1])), (512, TooLong { .. })));
+    assert!(matches!(
+        fault(&with_record("SCHILY.xattr.user.a", &vec![0; limits::XATTR_VALUE + 1])),
+        (512, TooLong { .. })
+    ));
     assert!(matches!(fault(&with_record("SCHILY.acl.default", &vec![0; limits::ACL_TEXT + 1])), (512, TooLong { .. })));
-    let many: Vec<u8> = (0..=limits::PAX_RECORDS).flat_map(|i| record(format!("SCHILY.xattr.u{i}").as_bytes(), b"")).collect();
+    let many: Vec<u8> =
+        (0..=limits::PAX_RECORDS).flat_map(|i| record(format!("SCHILY.xattr.u{i}").as_bytes(), b"")).collect();
     let many = with_records(&many, &header(b"f", b'0', 0), b"");
     assert!(matches!(fault(&many).1, TooMany { .. }));
 }
@@ -281,8 +297,18 @@ fn sparse_files_are_read() {
 #[test]
 fn lies_in_a_sparse_map_are_errors() {
     let maps: [&[u8]; 12] = [
-        b"", b"\n", b"x\n", b"1\n5\n", b"1\n0\n11\n", b"2\n4\n2\n5\n1\n", b"2\n4\n2\n0\n1\n", b"1\n 0\n1\n", b"1\n0\n-1\n",
-        b"000000000000000000001\n", b"1\n9223372036854775807\n9223372036854775807\n", b"1\n18446744073709551615\n2\n",
+        b"",
+        b"\n",
+        b"x\n",
+        b"1\n5\n",
+        b"1\n0\n11\n",
+        b"2\n4\n2\n5\n1\n",
+        b"2\n4\n2\n0\n1\n",
+        b"1\n 0\n1\n",
+        b"1\n0\n-1\n",
+        b"000000000000000000001\n",
+        b"1\n9223372036854775807\n9223372036854775807\n",
+        b"1\n18446744073709551615\n2\n",
     ];
     for map in maps {
         assert!(matches!(fault(&sparse(map, 0, b"10")).1, SparseMap | Padding), "{:?}", map.escape_ascii().to_string());

@@ -47,9 +47,7 @@ impl Object<'_> {
     fn set_xattr(&self, name: &OsStr, value: &[u8]) -> Result<()> {
         match self {
             Self::Open(file) => rustix::fs::fsetxattr(file, name, value, XattrFlags::empty()),
-            Self::Pinned(handle) => {
-                rustix::fs::setxattr(beneath::path(*handle), name, value, XattrFlags::empty())
-            }
+            Self::Pinned(handle) => rustix::fs::setxattr(beneath::path(*handle), name, value, XattrFlags::empty()),
         }
     }
 

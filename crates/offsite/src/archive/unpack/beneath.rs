@@ -11,8 +11,7 @@ use rustix::io::{Errno, Result};
 /// The longest path that the kernel takes at once, in bytes: `PATH_MAX` without the NUL.
 const PATH_MAX: usize = 4095;
 
-const RESOLVE: ResolveFlags =
-    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+const RESOLVE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
 /// The target folder.
 pub(super) struct Root {

@@ -39,14 +39,7 @@ impl Folders {
     }
 
     pub(super) fn with_capacity(target: &Path, capacity: usize) -> Self {
-        Self {
-            last: Vec::new(),
-            file: None,
-            in_file: 0,
-            buffer: Vec::new(),
-            capacity,
-            target: target.to_path_buf(),
-        }
+        Self { last: Vec::new(), file: None, in_file: 0, buffer: Vec::new(), capacity, target: target.to_path_buf() }
     }
 
     pub(super) fn push(&mut self, member: &Member) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! What an archive or another process may try; the canary outside the target stays as it is.
 
 use super::*;
+use crate::archive::read;
 
 #[test]
 fn paths_that_lead_elsewhere_are_refused() {
@@ -29,7 +30,9 @@ fn paths_that_lead_elsewhere_are_refused() {
         let unpacker = place.unpacker(Existing::Replace);
         unpacker.put(&file("leader")).unwrap();
         for (path, fault) in paths {
-            for made in [file(path), folder(path), symlink(path, "x"), hard_link(path, "leader"), member(path, Kind::Fifo)] {
+            for made in
+                [file(path), folder(path), symlink(path, "x"), hard_link(path, "leader"), member(path, Kind::Fifo)]
+            {
                 let error = unpacker.put(&made).unwrap_err();
                 assert!(matches!(error, Error::Path { fault: found, .. } if found == fault), "{error}");
             }
@@ -79,7 +82,9 @@ fn no_member_goes_through_a_link_of_the_archive() {
 fn a_link_that_was_there_is_replaced_or_in_the_way() {
     for place in Place::both() {
         for (name, existing) in [("a", Existing::Refuse), ("b", Existing::Replace), ("c", Existing::Resume)] {
-            for (part, made) in [("f", file(format!("{name}f"))), ("d", folder(format!("{name}d"))), ("p", file(format!("{name}p/x")))] {
+            for (part, made) in
+                [("f", file(format!("{name}f"))), ("d", folder(format!("{name}d"))), ("p", file(format!("{name}p/x")))]
+            {
                 let path = place.target(&format!("{name}{part}"));
                 let there = if part == "f" { place.path("outside/canary") } else { place.outside() };
                 std::os::unix::fs::symlink(there, &path).unwrap();
@@ -242,34 +247,46 @@ fn an_archive_cut_off_anywhere_is_an_error() {
     assert_eq!(unpack(&archive[..end], place.unpacker(Existing::Refuse)).unwrap().made, 4);
 }
 
-/// Each bit of each block, with the checksum as it was and made right again.
+/// Each bit of each block; of a header with its checksum made right again, for else it is found at
+/// once. Where the reader refuses an archive, all that comes before is as it was, and harmless; and
+/// where it finds what was there before, too.
 #[test]
 fn no_flipped_bit_leads_outside() {
     let archive = small();
     let end = archive.iter().rposition(|byte| *byte != 0).unwrap() + 1;
-    let mut place = Place::new(true);
+    let expected = members(&archive);
     let mut unpacked = 0;
     for bit in 0..end * 8 {
-        let mut damaged = archive.clone();
-        damaged[bit / 8] ^= 1 << (bit % 8);
+        let mut damaged = with_bit(&archive, bit);
         let block = bit / 8 / limits::BLOCK * limits::BLOCK;
-        let mut mended = damaged.clone();
-        let header = &mut mended[block..block + limits::BLOCK];
+        let header = &mut damaged[block..block + limits::BLOCK];
         if &archive[block + 257..block + 262] == b"ustar" {
             header[148..156].fill(b' ');
             let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
             header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+            // A NUL and a space that end the checksum differ in one bit, and are as good.
+            let ends_checksum = (154..156).contains(&(bit / 8 - block));
+            assert!(ends_checksum || read::read(&with_bit(&archive, bit)).is_err());
         }
-        for archive in [damaged, mended] {
-            let _ = unpack(&archive, place.unpacker(Existing::Refuse));
-            let is_empty = fs::read_dir(place.path("target")).unwrap().next().is_none();
-            if !is_empty {
-                place.assert_untouched();
-                unpacked += 1;
-                place = Place::new(bit % 2 == 0);
-            }
+        let found = members(&damaged);
+        if found.is_some() && found != expected {
+            let place = Place::new(bit % 2 == 0);
+            let _ = unpack(&damaged, place.unpacker(Existing::Refuse));
+            place.assert_untouched();
+            unpacked += 1;
         }
     }
-    place.assert_untouched();
-    assert!(unpacked > 1000, "{unpacked}");
+    assert!(unpacked > 500, "{unpacked}");
+}
+
+/// What the reader makes of an archive, if it accepts it.
+fn members(archive: &[u8]) -> Option<Vec<Member>> {
+    let mut reader = Reader::new(archive, Ending::Zeros);
+    std::iter::from_fn(|| reader.next_member().transpose()).collect::<Result<_, _>>().ok()
+}
+
+fn with_bit(archive: &[u8], bit: usize) -> Vec<u8> {
+    let mut damaged = archive.to_vec();
+    damaged[bit / 8] ^= 1 << (bit % 8);
+    damaged
 }

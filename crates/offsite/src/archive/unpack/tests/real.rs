@@ -26,7 +26,8 @@ fn everything(tree: &Path) {
     for name in ["sub/hard", "sub/deeper/hard", "a-hard"] {
         fs::hard_link(at("file"), at(name)).unwrap();
     }
-    for (name, target) in [("dangling", "no/where"), ("loop", "loop"), ("up", "../../.."), ("absolute", "/etc/passwd")] {
+    for (name, target) in [("dangling", "no/where"), ("loop", "loop"), ("up", "../../.."), ("absolute", "/etc/passwd")]
+    {
         std::os::unix::fs::symlink(target, at(name)).unwrap();
     }
     std::os::unix::fs::symlink("x".repeat(3000), at("long-link")).unwrap();
@@ -41,7 +42,7 @@ fn everything(tree: &Path) {
     fs::create_dir_all(&deep).unwrap();
     fs::write(deep.join("f".repeat(90)), "deep").unwrap();
     sparse(&at("sparse"));
-    File::create(at("hole")).unwrap().set_len(1 << 30).unwrap();
+    File::create(at("hole")).unwrap().set_len(64 << 20).unwrap();
     let attribute = |name: &str, value: &str, file: &str| {
         run("attr", "setfattr", &["-h", "-n", name, "-v", value, at(file).to_str().unwrap()]);
     };
@@ -51,15 +52,21 @@ fn everything(tree: &Path) {
     for (acl, file) in [("u:12345:rw,g:23456:r", "file"), ("d:u:12345:rwx,d:g::r,u:54321:x", "sub")] {
         run("acl", "setfacl", &["-m", acl, at(file).to_str().unwrap()]);
     }
-    for (mode, file) in [(0o4755, "zero"), (0o2711, "large"), (0o1777, "sub/deeper"), (0o000, "hole"), (0o444, "sparse")] {
+    for (mode, file) in
+        [(0o4755, "zero"), (0o2711, "large"), (0o1777, "sub/deeper"), (0o000, "hole"), (0o444, "sparse")]
+    {
         chmod(&at(file), mode);
     }
     if is_root() {
         as_root(tree);
     }
-    for (file, seconds, nanoseconds) in
-        [("file", -1_000_000_000, 1), ("zero", -1, 999_999_999), ("large", 5_000_000_000, 5), ("dangling", 7, 7), ("fifo", 0, 0)]
-    {
+    for (file, seconds, nanoseconds) in [
+        ("file", -1_000_000_000, 1),
+        ("zero", -1, 999_999_999),
+        ("large", 5_000_000_000, 5),
+        ("dangling", 7, 7),
+        ("fifo", 0, 0),
+    ] {
         set_time(&at(file), seconds, nanoseconds);
     }
     for (folder, seconds) in [("sub/deeper", 1), ("sub", -77), ("empty", 4_000_000_000), ("", 3)] {
@@ -72,7 +79,7 @@ fn sparse(path: &Path) {
     for number in 0..64_u64 {
         file.write_all_at(&[1; 4096], number * (3 << 20)).unwrap();
     }
-    file.set_len(10 << 30).unwrap();
+    file.set_len(400 << 20).unwrap();
 }
 
 fn as_root(tree: &Path) {
@@ -82,7 +89,9 @@ fn as_root(tree: &Path) {
         let number = rustix::fs::makedev(major, minor);
         rustix::fs::mknodat(rustix::fs::CWD, at(name), kind, Mode::from_raw_mode(0o640), number).unwrap();
     }
-    for (name, owner) in [("large", "3000000:4000000"), ("dangling", "5:6"), ("fifo", "7:8"), ("sub", "9:10"), ("null", "1:2")] {
+    for (name, owner) in
+        [("large", "3000000:4000000"), ("dangling", "5:6"), ("fifo", "7:8"), ("sub", "9:10"), ("null", "1:2")]
+    {
         run("coreutils", "chown", &["-h", owner, at(name).to_str().unwrap()]);
     }
     chmod(&at("large"), 0o6711);
@@ -107,7 +116,8 @@ fn a_tree_with_everything_in_it() {
         assert!(totals.made > 60 && totals.kept + totals.not_made == 0, "{totals:?}");
         assert_same(&tree, &place.target("tree"));
         for name in ["sparse", "hole"] {
-            let [before, after] = [tree.join(name), place.target("tree").join(name)].map(|path| fs::metadata(path).unwrap());
+            let [before, after] =
+                [tree.join(name), place.target("tree").join(name)].map(|path| fs::metadata(path).unwrap());
             assert!(after.blocks() <= before.blocks(), "{name}: {} {}", after.blocks(), before.blocks());
         }
         let zeros = fs::metadata(place.target("tree/zeros")).unwrap();
@@ -130,7 +140,7 @@ fn resumed(place: &Place, archive: &[u8], tree: &Path) {
     assert!(totals.kept >= 6, "{totals:?}");
     assert_same(tree, &target);
     let totals = unpack(archive, place.unpacker(Existing::Replace)).unwrap();
-    assert_eq!(totals.kept, 3, "hard links alone: {totals:?}");
+    assert_eq!(totals.kept, 0);
     assert_same(tree, &target);
     assert!(unpack(archive, place.unpacker(Existing::Refuse)).unwrap_err().contains("already"));
 }
@@ -171,7 +181,9 @@ fn a_name_in_an_acl_is_reported() {
     unpacker.put(&acl("user::rw-,user:joe:r--:12345,group::r--,mask::r--,other::---")).unwrap();
     unpacker.put(&acl("user::rw-\nuser:12345:rwx\t#effective:r--\ngroup::r--\nmask::r--\nother::---\n")).unwrap();
     assert_eq!(place.problems.taken(), [""; 0]);
-    for (text, words) in [("user:joe:r--", "joe"), ("user::rwz", "no entry"), ("a", "no entry"), ("mask:1:r--", "no entry")] {
+    for (text, words) in
+        [("user:joe:r--", "joe"), ("user::rwz", "no entry"), ("a", "no entry"), ("mask:1:r--", "no entry")]
+    {
         unpacker.put(&acl(text)).unwrap();
         let problems = place.problems.taken();
         assert!(problems.len() == 1 && problems[0].contains("the ACL") && problems[0].contains(words), "{problems:?}");
