@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use crate::archive::folder::{Folder, Names};
-use crate::error::shown;
+use crate::shown::shown;
 
 /// Why excludes cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::env;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::error::shown;
+use crate::shown::shown;
 
 /// Why paths cannot be packed together. The caller's mistake, found before anything is read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::archive::limits;
-use crate::error::shown;
+use crate::shown::shown;
 
 /// The result of unpacking.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
