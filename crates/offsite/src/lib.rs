@@ -7,13 +7,16 @@
 pub use offsite_cms as cms;
 
 pub mod archive;
+pub mod checksums;
 mod error;
 mod events;
 pub mod files;
+pub mod hashes;
 pub mod index;
 pub mod names;
 pub mod operations;
 pub mod plan;
+pub mod receipt;
 mod shown;
 pub mod slices;
 mod sort;

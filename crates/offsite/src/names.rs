@@ -126,6 +126,12 @@ impl ObjectName {
         is_component(file).then(|| Self(format!("data/{host}/{set}/{backup}/{file}"))).ok_or_else(error)
     }
 
+    /// `data/<host>/<set>/<backup>/<file>`, for what lies there beside slices.
+    #[must_use]
+    pub fn file(host: &HostName, set: &SetName, backup: BackupId, file: BackupFile) -> Self {
+        Self(format!("data/{host}/{set}/{backup}/{file}"))
+    }
+
     /// The folder, and the name in it.
     pub(crate) fn split(&self) -> (&str, &str) {
         self.0.rsplit_once('/').expect("an object's name has two components")
@@ -203,6 +209,63 @@ impl FromStr for BackupId {
     }
 }
 
+/// What lies in a backup's folder beside slices. The order is that of a receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BackupFile {
+    /// `slices.sha256`: size and hash of each slice.
+    Checksums,
+    /// The index's slice of this number: `index.p7m`, `index-00000001.p7m` and so on.
+    Index(u32),
+    /// The plan's slice of this number: `plan.p7m`, `plan-00000001.p7m` and so on.
+    Plan(u32),
+    /// `recipients.pem`: the recipients' certificates.
+    Recipients,
+    /// `RECOVER.txt`: what this is.
+    Recover,
+}
+
+impl BackupFile {
+    fn parse(text: &str) -> Option<Self> {
+        let file = match text {
+            "slices.sha256" => Self::Checksums,
+            "index.p7m" => Self::Index(0),
+            "plan.p7m" => Self::Plan(0),
+            "recipients.pem" => Self::Recipients,
+            "RECOVER.txt" => Self::Recover,
+            _ => match text.strip_suffix(".p7m")?.split_once('-')? {
+                ("index", number) => Self::Index(number.parse().ok()?),
+                ("plan", number) => Self::Plan(number.parse().ok()?),
+                _ => return None,
+            },
+        };
+        // One file has one name: signs, missing zeros and number 0 are settled here.
+        (file.to_string() == text).then_some(file)
+    }
+}
+
+impl fmt::Display for BackupFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Checksums => f.write_str("slices.sha256"),
+            Self::Index(0) => f.write_str("index.p7m"),
+            Self::Index(number) => write!(f, "index-{number:08}.p7m"),
+            Self::Plan(0) => f.write_str("plan.p7m"),
+            Self::Plan(number) => write!(f, "plan-{number:08}.p7m"),
+            Self::Recipients => f.write_str("recipients.pem"),
+            Self::Recover => f.write_str("RECOVER.txt"),
+        }
+    }
+}
+
+impl FromStr for BackupFile {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let rule = "it is slices.sha256, index.p7m, plan.p7m, recipients.pem or RECOVER.txt";
+        Self::parse(text).ok_or_else(|| NameError { what: "name of a backup's file", name: text.to_owned(), rule })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,10 +311,32 @@ mod tests {
         assert_eq!(receipt.as_str(), "receipts/web-1/default/20261123T074500Z-7f3a9c01.p7s");
         let slice = ObjectName::data(&host, &set, id, "slice-00000000.p7m").unwrap();
         assert_eq!(slice.as_str(), "data/web-1/default/20261123T074500Z-7f3a9c01/slice-00000000.p7m");
-        for name in [receipt, slice] {
+        let plan = ObjectName::file(&host, &set, id, BackupFile::Plan(1));
+        assert_eq!(plan.as_str(), "data/web-1/default/20261123T074500Z-7f3a9c01/plan-00000001.p7m");
+        for name in [receipt, slice, plan] {
             assert_eq!(name.as_str().parse(), Ok(name));
         }
         assert!(ObjectName::data(&host, &set, id, "../index.p7m").is_err());
+    }
+
+    #[test]
+    fn a_backups_file_has_one_name() {
+        let names = ["slices.sha256", "index.p7m", "index-00000001.p7m", "index-4294967295.p7m", "plan.p7m"];
+        let files = names.into_iter().chain(["plan-00000001.p7m", "recipients.pem", "RECOVER.txt"]);
+        let files: Vec<BackupFile> = files
+            .map(|name| {
+                let file: BackupFile = name.parse().unwrap();
+                assert_eq!(file.to_string(), name);
+                file
+            })
+            .collect();
+        assert!(files.is_sorted());
+        for bad in ["", "slices", "slice-00000000.p7m", "index-00000000.p7m", "index-1.p7m", "index-000000001.p7m"]
+            .into_iter()
+            .chain(["index-+0000001.p7m", "plan-4294967296.p7m", "plan-.p7m", "../plan.p7m", "recover.txt"])
+        {
+            assert!(bad.parse::<BackupFile>().is_err(), "{bad:?} is accepted");
+        }
     }
 
     #[test]

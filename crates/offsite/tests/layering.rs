@@ -29,7 +29,10 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
     (
         "offsite",
         &[
-            &["names", "shown", "slices", "sort"],
+            &["hashes", "names", "shown", "slices", "sort"],
+            &["checksums", "receipt/error"],
+            &["receipt/check", "receipt/encode", "receipt/parse"],
+            &["receipt"],
             &["plan/read", "plan/write"],
             &["plan"],
             &["index/limits", "index/text"],

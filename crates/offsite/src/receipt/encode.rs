@@ -1,0 +1,117 @@
+//! The one text of a receipt: a key a line, an entry of a list a line (format.md §14).
+
+use std::fmt::{Display, Write as _};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use time::OffsetDateTime;
+
+use super::{Link, Previous, Receipt, Run};
+use crate::hashes::{Fingerprint, Hashed};
+use crate::names::BackupFile;
+
+/// The format and its version.
+pub(super) const FORMAT: &str = "offsite-receipt 1";
+
+/// The last second that RFC 3339 can write: the end of the year 9999.
+pub(super) const LATEST: i64 = 253_402_300_799;
+
+/// The text of a receipt. No string in it needs to be escaped.
+pub(super) fn encode(receipt: &Receipt) -> String {
+    let Receipt { host, set, backup, program, given, counts, .. } = receipt;
+    let mut out = String::from("{\n");
+    let mut key = |name: &str, value: &dyn Display| {
+        // A String takes everything.
+        let _ = writeln!(out, "\"{name}\": {value},");
+    };
+    key("format", &text(FORMAT));
+    key("host", &text(host));
+    key("set", &text(set));
+    key("backup", &text(backup));
+    key("start", &text(rfc_3339(receipt.start())));
+    key("end", &text(rfc_3339(receipt.end)));
+    key("program", &text(program));
+    key("given", &text(given));
+    key("status", &text(receipt.status()));
+    key("files", &counts.files);
+    key("folders", &counts.folders);
+    key("others", &counts.others);
+    key("bytes", &counts.bytes);
+    key("stored_bytes", &receipt.stored_bytes());
+    key("errors", &counts.errors);
+    let (previous, none) = match &receipt.previous {
+        Previous::Receipt(receipt) => (link(receipt), "null".to_owned()),
+        Previous::None(why) => ("null".to_owned(), text(why)),
+    };
+    key("previous", &previous);
+    key("no_previous", &none);
+    key("unconfirmed", &list(receipt.unconfirmed.iter().map(link)));
+    key("reuse_for", &receipt.reuse_for);
+    key("recipients", &list(receipt.recipients.iter().map(text)));
+    key("slices", &receipt.slices);
+    key("slice_bytes", &receipt.slice_bytes);
+    let objects = receipt.objects.iter();
+    key("objects", &list(objects.map(|object| format!("{{{}}}", named(object.file, object.contents)))));
+    let chain = receipt.index_chain.iter().map(|object| {
+        let named = named(BackupFile::Index(object.number), object.contents);
+        format!("{{\"backup\": \"{}\", {named}}}", object.backup)
+    });
+    key("index_chain", &list(chain));
+    key("runs", &list(receipt.runs.iter().map(run)));
+    let _ = write!(out, "\"signer\": \"{}\"\n}}\n", STANDARD.encode(receipt.signer.der()));
+    out
+}
+
+fn text(value: impl Display) -> String {
+    format!("\"{value}\"")
+}
+
+/// Each entry on a line of its own.
+fn list(entries: impl Iterator<Item = String>) -> String {
+    let mut out = String::from("[\n");
+    for (index, entry) in entries.enumerate() {
+        if index > 0 {
+            out.push_str(",\n");
+        }
+        out.push_str(&entry);
+    }
+    if out.len() > 2 {
+        out.push('\n');
+    }
+    out.push(']');
+    out
+}
+
+fn link(link: &Link) -> String {
+    format!("{{\"backup\": \"{}\", \"sha256\": \"{}\"}}", link.backup, link.sha256)
+}
+
+fn hashed(contents: Hashed) -> String {
+    format!("\"size\": {}, \"sha256\": \"{}\"", contents.size, contents.sha256)
+}
+
+fn named(file: BackupFile, contents: Hashed) -> String {
+    format!("\"name\": \"{file}\", {}", hashed(contents))
+}
+
+fn run(run: &Run) -> String {
+    let ranges: Vec<String> = run.slices.iter().map(|range| format!("[{}, {}]", range.first, range.last)).collect();
+    let others: Vec<String> = run.other_recipients.iter().map(|other: &Fingerprint| text(other)).collect();
+    format!(
+        "{{\"backup\": \"{}\", {}, \"slices\": [{}], \"other_recipients\": [{}]}}",
+        run.backup,
+        hashed(run.checksums),
+        ranges.join(", "),
+        others.join(", "),
+    )
+}
+
+/// `2026-11-23T07:45:00Z`
+pub(super) fn rfc_3339(time: OffsetDateTime) -> String {
+    // Through the number of seconds, so that any offset becomes UTC and none can overflow.
+    let seconds = time.unix_timestamp().clamp(0, LATEST);
+    let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let (year, month, day) = time.to_calendar_date();
+    let (hour, minute, second) = time.to_hms();
+    format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", u8::from(month))
+}
