@@ -47,12 +47,41 @@ pub enum Error {
     /// More pieces than six digits can number.
     #[error("the output would be more than 1,000,000 files")]
     TooManyPieces,
+    /// A value of `--signer` does not say whom to trust.
+    #[error("{}: {problem}", shown(.value))]
+    Pin {
+        /// The value, or a file in the folder that it names.
+        value: PathBuf,
+        /// What is wrong with it.
+        problem: PinProblem,
+    },
     /// The passphrase could not be had.
     #[error("{0}")]
     Passphrase(String),
     /// A store does not do what it was asked for.
     #[error(transparent)]
     Store(#[from] store::Error),
+}
+
+/// Why a value of `--signer` does not say whom to trust.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PinProblem {
+    /// It begins like a fingerprint, but is none.
+    #[error("a fingerprint is sha256: and 64 hexadecimal digits")]
+    NotAFingerprint,
+    /// A file in a folder of pins is not named after a host.
+    #[error("the file is not named after a host, as in web-1.pem")]
+    NotAHost,
+    /// A file or a fingerprint is good for one host, and none is named.
+    #[error("it is good for one host only, and there may be several")]
+    NoHost,
+    /// The certificate's key cannot sign a receipt.
+    #[error("this is no signer's certificate: its key is {kind}, a signer's is P-256")]
+    NotASigner {
+        /// The kind of key.
+        kind: String,
+    },
 }
 
 impl Error {

@@ -117,10 +117,24 @@ impl Output {
             Ok(_) if !replace => return Err(Error::Exists { path: path.clone(), replaceable: true }),
             _ => {}
         }
+        Self::unfinished(path, 0o666, replace)
+    }
+
+    /// Opens a file that only its owner may read, and that must not exist when it is finished.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`].
+    pub(crate) fn create_secret(path: &Path) -> Result<Self> {
+        Self::unfinished(path, 0o600, false)
+    }
+
+    fn unfinished(path: &Path, mode: u32, replace: bool) -> Result<Self> {
+        let failed = Error::file("write", path);
         // Behind a symbolic link the file is replaced, not the link.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
         // As the umask says, or as the file that is replaced has it; but not before it is finished.
-        let as_usual = fs::Permissions::from_mode(0o666);
+        let as_usual = fs::Permissions::from_mode(mode);
         let replaced = fs::metadata(&path).ok().map(|metadata| metadata.permissions());
         let mut builder = tempfile::Builder::new();
         let builder = builder.prefix(".offsite-").suffix(".unfinished").permissions(as_usual);

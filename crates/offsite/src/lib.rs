@@ -15,13 +15,15 @@ pub mod hashes;
 pub mod index;
 pub mod names;
 pub mod operations;
+pub mod pins;
 pub mod plan;
 pub mod receipt;
 mod shown;
+pub mod signer;
 pub mod slices;
 mod sort;
 pub mod store;
 
-pub use error::{Error, Result};
+pub use error::{Error, PinProblem, Result};
 pub use events::{Events, Warning};
 pub use shown::shown;

@@ -68,6 +68,7 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
             ],
             &["archive/unpack"],
             &["archive"],
+            &["pins", "signer"],
             &["operations/decrypt", "operations/encrypt", "operations/inspect", "operations/keygen", "operations/keys"],
             &["operations"],
         ],
