@@ -243,7 +243,10 @@ impl Receipt {
     pub fn encode(&self) -> Result<Vec<u8>> {
         check::check(self)?;
         check::check_times(self)?;
-        Ok(encode::encode(self).into_bytes())
+        let mut text = String::new();
+        // A String takes everything.
+        let _ = encode::encode(self, &mut text);
+        Ok(text.into_bytes())
     }
 
     /// Reads the JSON text: its form, not whether its times are sane. Who wrote it is not known.
@@ -254,10 +257,7 @@ impl Receipt {
     pub fn parse(text: &[u8]) -> Result<Self> {
         let receipt = parse::parse(text)?;
         check::check(&receipt)?;
-        let again = encode::encode(&receipt);
-        if again.as_bytes() != text {
-            let mut same = again.as_bytes().iter().zip(text).take_while(|(one, other)| one == other);
-            let line = 1 + same.by_ref().filter(|(byte, _)| **byte == b'\n').count() as u64;
+        if let Some(line) = encode::Expected::difference(text, &receipt) {
             return Err(Error::NotCanonical { line });
         }
         Ok(receipt)
