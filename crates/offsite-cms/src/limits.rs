@@ -58,7 +58,7 @@ pub const KEY_FILE: u64 = 1 << 20;
 /// Longest passphrase, in bytes: OpenSSL's own limit for a prompt.
 pub const PASSPHRASE: usize = 1024;
 
-/// Most PBKDF2 iterations for a private key: 100 million, about half a minute.
+/// Most PBKDF2 iterations for a private key: 100 million, about a minute.
 pub const PBKDF2_ITERATIONS: u64 = 100_000_000;
 
 /// Most memory for the scrypt of a private key, in bytes: 1 GiB.

@@ -97,8 +97,15 @@ pub(crate) fn name(oid: &[u8]) -> String {
     known_name(oid).map_or_else(|| dotted(oid), str::to_owned)
 }
 
+/// Longest object identifier that is spelt out, in bytes. Those in use have some 20; the text of one
+/// is three times as long and stands in errors, once for each of 64 recipients.
+const LONGEST: usize = 64;
+
 /// The numbers of an object identifier (X.690 §8.19); `?` stands for what cannot be read.
 fn dotted(oid: &[u8]) -> String {
+    if oid.len() > LONGEST {
+        return "?".to_owned();
+    }
     let mut arcs = Vec::new();
     let mut arc: u64 = 0;
     let mut open = false;
@@ -133,5 +140,7 @@ mod tests {
         assert_eq!(dotted(&[0x2a, 0x86]), "?");
         assert_eq!(dotted(&[]), "?");
         assert_eq!(dotted(&[0xff; 20]), "?");
+        assert_eq!(dotted(&[1; 64]).len(), 3 + 63 * 2);
+        assert_eq!(dotted(&[1; 65]), "?");
     }
 }

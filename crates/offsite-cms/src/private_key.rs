@@ -99,6 +99,12 @@ impl PrivateKey {
                 None => {}
                 Some(Ok(Some(cek))) => return Ok(Unwrapped { cek, stand_in: false }),
                 Some(Ok(None)) => match info {
+                    // The one that names this key decides. Were the next one tried, a second
+                    // recipient would show whether the padding of the first was right.
+                    RecipientInfo::KeyTransport { algorithm: Ok(KeyTransport::Pkcs1), .. } if is_named => {
+                        stand_in = true;
+                        break;
+                    }
                     RecipientInfo::KeyTransport { algorithm: Ok(KeyTransport::Pkcs1), .. } => stand_in = true,
                     _ => failed = true,
                 },

@@ -1,6 +1,10 @@
 //! Signed messages: SignedData (RFC 5652 §5) around its content, by one ECDSA P-256 key
 //! (format.md §6). There is one encoding of each, so a reader builds the message anew from its
-//! parts and compares: nothing can stand in it that is not checked.
+//! parts and compares: nothing else can stand in it.
+//!
+//! The certificate is carried, not checked: anybody can make another one for the same key. Whoever
+//! trusts a signer compares the whole certificate, by its fingerprint. Nor is a message's own digest
+//! an identity: for each ECDSA signature there is a second one that fits as well.
 
 use aws_lc_rs::digest;
 use aws_lc_rs::rand::SystemRandom;
@@ -95,6 +99,9 @@ pub fn verify(message: &[u8]) -> Result<Signed<'_>> {
         return Err(Error::TooLarge { what: "a signed message", limit: limits::SIGNED_MESSAGE as u64 });
     }
     let (content, certificate, signature) = parts(message)?;
+    if certificate.len() as u64 > limits::KEY_FILE {
+        return Err(Error::TooLarge { what: "the signer's certificate", limit: limits::KEY_FILE });
+    }
     let certificate = Certificate::from_der(certificate)?;
     if encode(content, &certificate, signature) != message {
         return Err(KeyError::Signature("the message is not encoded as it must be").into());
