@@ -11,6 +11,7 @@ pub mod checksums;
 mod error;
 mod events;
 pub mod files;
+pub mod frames;
 pub mod hashes;
 pub mod index;
 pub mod names;

@@ -29,7 +29,7 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
     (
         "offsite",
         &[
-            &["hashes", "names", "shown", "slices", "sort"],
+            &["frames", "hashes", "names", "shown", "slices", "sort"],
             &["checksums", "receipt/error"],
             &["receipt/check", "receipt/encode", "receipt/parse"],
             &["receipt"],
