@@ -23,8 +23,22 @@ pub struct Member {
     pub header: Vec<u8>,
     /// The content.
     pub content: Content,
+    /// What the header says that it leads to.
+    pub leads_to: LeadsTo,
     /// The metadata that the header tells. For a file: of the moment at which it was opened.
     pub metadata: Metadata,
+}
+
+/// What a member leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a tar knows no other links")]
+pub enum LeadsTo {
+    /// Nothing: it is no link.
+    Nothing,
+    /// What a symbolic link says.
+    Target(Vec<u8>),
+    /// The archive path of the first of an inode's names.
+    Leader(Vec<u8>),
 }
 
 /// A member's content.
@@ -77,10 +91,16 @@ impl Content {
 }
 
 /// Makes members of a walk's entries, in its order.
-#[derive(Default)]
 pub struct Packer {
     links: HardLinks,
     attributes: AttributeReader,
+    longest: u64,
+}
+
+impl Default for Packer {
+    fn default() -> Self {
+        Self::with_longest(u64::MAX)
+    }
 }
 
 /// An entry's inode, at hand.
@@ -91,6 +111,13 @@ struct Source {
 }
 
 impl Packer {
+    /// A packer of files that the walk saw to be at most `longest` bytes long. One that has outgrown
+    /// that since ends where it ended then.
+    #[must_use]
+    pub fn with_longest(longest: u64) -> Self {
+        Self { links: HardLinks::default(), attributes: AttributeReader::default(), longest }
+    }
+
     /// The member of the next entry; None if it cannot or need not be stored. `report` is told
     /// why, and of what is stored only in part.
     pub fn pack(&mut self, entry: &Entry, report: &mut dyn FnMut(Incident)) -> Option<Member> {
@@ -106,7 +133,10 @@ impl Packer {
             self.links.lost(&entry.metadata);
             report(Incident::of_error(&entry.path, "open", error));
         });
-        let source = source.ok()?;
+        let mut source = source.ok()?;
+        if source.metadata.size > self.longest {
+            source.metadata.size = source.metadata.size.min(entry.metadata.size);
+        }
         if source.metadata.inode != entry.metadata.inode {
             // The name has passed to another file since the walk came by.
             self.links.lost(&entry.metadata);
@@ -163,7 +193,8 @@ impl Source {
 
 fn follower(entry: &Entry, metadata: &Metadata, leader: &[u8]) -> Member {
     let header = header::encode(&entry.path, metadata, Form::HardLink { leader }, &Attributes::default());
-    Member { header, content: Content::None, metadata: metadata.clone() }
+    let leads_to = LeadsTo::Leader(leader.to_vec());
+    Member { header, content: Content::None, leads_to, metadata: metadata.clone() }
 }
 
 fn member(entry: &Entry, source: Source, attributes: &Attributes) -> Result<Member, Incident> {
@@ -187,7 +218,8 @@ fn member(entry: &Entry, source: Source, attributes: &Attributes) -> Result<Memb
             }
         }
     };
-    Ok(Member { header, content, metadata })
+    let leads_to = if metadata.kind == Kind::Symlink { LeadsTo::Target(target) } else { LeadsTo::Nothing };
+    Ok(Member { header, content, leads_to, metadata })
 }
 
 impl Member {
