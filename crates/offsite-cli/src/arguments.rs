@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -7,6 +8,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use offsite::cms::keygen::KeyType;
 use offsite::cms::{Profile, limits};
 use offsite::files::Place;
+use offsite::names::{HostName, SetName};
+use offsite::plan::StreamName;
+use offsite::receipt;
+use offsite::store::Location;
 
 /// Encrypted off-site backups that only the key in the safe can open, and any OpenSSL can.
 #[derive(Parser)]
@@ -22,6 +27,7 @@ pub(crate) enum Command {
     Encrypt(Encrypt),
     Decrypt(Decrypt),
     Inspect(Inspect),
+    Backup(Backup),
 }
 
 /// Make a key pair: a private key for the safe, a certificate for the servers
@@ -125,6 +131,80 @@ pub(crate) struct Inspect {
     pub(crate) input: Option<PlaceArgument>,
 }
 
+/// Back up files, or a stream, to a store
+///
+/// Everything is sealed to the certificates alone: what is stored cannot be read by this host.
+/// Paths are stored as given, without the leading slash. What cannot be read is named, the rest is
+/// backed up all the same, and the exit code is 3.
+#[derive(Args)]
+#[command(override_usage = "offsite backup [OPTIONS] -r <CERT> --to <STORE> <PATH>...
+       offsite backup [OPTIONS] -r <CERT> --to <STORE> --stdin <NAME>
+       offsite backup [OPTIONS] -r <CERT> --to <STORE> --exec <NAME> -- <COMMAND>...")]
+#[command(after_help = "Examples:
+  offsite backup -r acme-cert.pem -r failsafe-cert.pem --to /mnt/disk/backups /etc /srv
+  offsite backup -r acme-cert.pem --to /mnt/disk/backups --set db --exec db.sql -- pg_dumpall
+
+A command that fails leaves no backup. The exit code of what writes into --stdin is not seen.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 something could not be read.")]
+pub(crate) struct Backup {
+    /// Certificate to encrypt to; repeat it for several recipients, each of whom can decrypt alone.
+    /// Without it OFFSITE_RECIPIENTS counts: names of files, one a line, or PEM text
+    #[arg(short, long = "recipient", value_name = "CERT")]
+    pub(crate) recipients: Vec<PathBuf>,
+    /// Where to: a directory, of which only the last part is made
+    #[arg(long, value_name = "STORE", env = "OFFSITE_STORE", value_parser = store())]
+    pub(crate) to: Location,
+    /// This host's name in the store [default: its own]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Option<HostName>,
+    /// Series of backups that this one belongs to
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(crate) set: SetName,
+    /// Back up standard input under this name
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["exec", "arguments"])]
+    pub(crate) stdin: Option<StreamName>,
+    /// Back up what a command writes, under this name
+    #[arg(long, value_name = "NAME", requires = "arguments")]
+    pub(crate) exec: Option<StreamName>,
+    /// Leave out what matches (gitignore syntax; a leading slash stands for the root)
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+    /// Leave out what matches a line of this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) exclude_from: Vec<PathBuf>,
+    /// Store folders with a CACHEDIR.TAG empty
+    #[arg(long)]
+    pub(crate) exclude_caches: bool,
+    /// Store folders that hold something of this name empty
+    #[arg(long, value_name = "NAME")]
+    pub(crate) exclude_if_present: Vec<OsString>,
+    /// Do not enter other file systems than those of the paths
+    #[arg(long)]
+    pub(crate) one_file_system: bool,
+    /// Read paths from this file, each ended by a NUL; '-' is standard input
+    #[arg(long, value_name = "FILE", value_parser = place(), conflicts_with_all = ["stdin", "exec", "arguments"])]
+    pub(crate) files_from0: Option<PlaceArgument>,
+    /// No object that a backup needs is older than this: 90d, 12w
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = duration)]
+    pub(crate) reuse_for: u64,
+    /// Length of each stored object, from 1M to 512M
+    #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = slice_size)]
+    pub(crate) slice_size: usize,
+    /// Only tell what would be backed up
+    #[arg(short = 'n', long, conflicts_with_all = ["stdin", "exec"])]
+    pub(crate) dry_run: bool,
+    /// Wait while another backup of the set is running
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Print a summary as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// What to back up; with --exec the command
+    #[arg(value_name = "PATH", required_unless_present_any = ["stdin", "files_from0"])]
+    pub(crate) arguments: Vec<OsString>,
+}
+
 /// What is read and written.
 #[derive(Args)]
 pub(crate) struct Files {
@@ -206,6 +286,24 @@ fn place() -> impl TypedValueParser<Value = PlaceArgument> {
         .map(|text| PlaceArgument(if text == "-" { Place::Standard } else { Place::Path(text.into()) }))
 }
 
+/// Where a store is.
+fn store() -> impl TypedValueParser<Value = Location> {
+    OsStringValueParser::new().try_map(|text| Location::parse(&text))
+}
+
+/// Days or weeks, in seconds.
+fn duration(text: &str) -> Result<u64, String> {
+    let wrong = || "not a time, such as 90d or 12w".to_owned();
+    let (digits, days) = match (text.strip_suffix('d'), text.strip_suffix('w')) {
+        (Some(digits), _) => (digits, 1),
+        (_, Some(digits)) => (digits, 7),
+        _ => return Err(wrong()),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let seconds = number.checked_mul(days * 86_400).filter(|seconds| *seconds <= receipt::limits::REUSE_FOR);
+    seconds.filter(|seconds| *seconds > 0).ok_or_else(|| "at least a day, at most a hundred years".to_owned())
+}
+
 /// A number of bytes; K, M and G are powers of 1024.
 fn slice_size(text: &str) -> Result<usize, String> {
     let (digits, shift) = match text.char_indices().last() {
@@ -227,6 +325,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("90d"), Ok(90 * 86_400));
+        assert_eq!(duration("2w"), Ok(14 * 86_400));
+        for wrong in ["", "d", "90", "0d", "-1d", "1.5d", "36526d", "99999999999999999999d", "5217w6"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

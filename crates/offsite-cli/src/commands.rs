@@ -1,5 +1,6 @@
 //! The commands: arguments to operations, and results to words.
 
+pub(crate) mod backup;
 pub(crate) mod decrypt;
 pub(crate) mod encrypt;
 pub(crate) mod inspect;
@@ -20,6 +21,8 @@ pub(crate) enum Failure {
     Usage { text: String, hint: &'static str },
     /// Something that the command itself found wrong; it has said so.
     Reported,
+    /// Something is missing that was asked for, which has been said; the rest is done.
+    Partial,
 }
 
 impl From<offsite::Error> for Failure {
@@ -45,6 +48,7 @@ impl Failure {
                 exit::USAGE
             }
             Self::Reported => exit::FAILED,
+            Self::Partial => exit::PARTIAL,
         }
         .into()
     }

@@ -10,6 +10,8 @@ pub(crate) const DONE: u8 = 0;
 pub(crate) const FAILED: u8 = 1;
 /// The command line is wrong.
 pub(crate) const USAGE: u8 = 2;
+/// Done, but for something that could not be read or made.
+pub(crate) const PARTIAL: u8 = 3;
 /// Interrupted by the user or the system.
 pub(crate) const INTERRUPTED: u8 = 130;
 

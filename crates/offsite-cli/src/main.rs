@@ -3,6 +3,7 @@
 mod arguments;
 mod commands;
 mod exit;
+mod host;
 mod interrupt;
 mod terminal;
 mod words;
@@ -21,6 +22,9 @@ fn main() -> ExitCode {
     };
     // A core dump would put keys and plaintext on the disk. Where it cannot be ruled out, so be it.
     let _ = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    // A bundle of small files keeps the folders open that they lie in.
+    let files = rustix::process::getrlimit(Resource::Nofile);
+    let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
     if let Err(error) = interrupt::watch() {
         terminal::error(&format!("cannot watch for interrupts: {error}"));
         return exit::FAILED.into();
@@ -30,6 +34,7 @@ fn main() -> ExitCode {
         Command::Encrypt(arguments) => commands::encrypt::run(&arguments),
         Command::Decrypt(arguments) => commands::decrypt::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
+        Command::Backup(arguments) => commands::backup::run(arguments),
     };
     match result {
         Ok(()) => exit::DONE.into(),

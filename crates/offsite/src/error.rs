@@ -2,11 +2,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 
 use offsite_cms as cms;
 
 use crate::shown::shown;
-use crate::store;
+use crate::{index, receipt, store};
 
 /// The result of this crate's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -44,6 +45,14 @@ pub enum Error {
     /// A file of keys or certificates is too large to be one.
     #[error("{} is larger than 1 MiB, so it is no file of keys or certificates", shown(.0))]
     TooLarge(PathBuf),
+    /// A file is longer than any that belongs there.
+    #[error("{} is longer than {limit} bytes", shown(.path))]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// How long it may be, in bytes.
+        limit: usize,
+    },
     /// More pieces than six digits can number.
     #[error("the output would be more than 1,000,000 files")]
     TooManyPieces,
@@ -58,6 +67,44 @@ pub enum Error {
     /// The passphrase could not be had.
     #[error("{0}")]
     Passphrase(String),
+    /// Another backup of the same set is running.
+    #[error("another backup of this set is running: {} is locked", shown(.0))]
+    InUse(PathBuf),
+    /// A file without a name, or memory, cannot be had or used.
+    #[error("cannot keep what is needed for a while: {0}")]
+    Temporary(io::Error),
+    /// The slices of a backup cannot be made.
+    #[error("cannot make a slice: {0}")]
+    Slices(String),
+    /// The index of a backup cannot be made.
+    #[error("cannot make the index: {0}")]
+    Index(index::WriteError),
+    /// The plan of a backup cannot be made.
+    #[error("cannot make the plan: {0}")]
+    Plan(index::PlanError),
+    /// A receipt cannot be made.
+    #[error("cannot make the receipt: {0}")]
+    Receipt(#[from] receipt::Error),
+    /// No command is given whose output could be backed up.
+    #[error("no command is given")]
+    NoCommand,
+    /// A command whose output is to be backed up could not be started, or not be waited for.
+    #[error("cannot run {}: {source}", shown(.program))]
+    CommandNotStarted {
+        /// The command.
+        program: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A command whose output was to be backed up failed. What it wrote may be a part of what it
+    /// should have.
+    #[error("{} failed ({status}), so there is no backup", shown(.program))]
+    CommandFailed {
+        /// The command.
+        program: PathBuf,
+        /// How it ended.
+        status: ExitStatus,
+    },
     /// A store does not do what it was asked for.
     #[error(transparent)]
     Store(#[from] store::Error),

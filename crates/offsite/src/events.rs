@@ -2,6 +2,11 @@
 
 use std::path::PathBuf;
 
+use crate::archive::incident::Incident;
+use crate::hashes::Fingerprint;
+use crate::names::BackupId;
+use crate::receipt::NoPrevious;
+
 /// Receives what an operation tells. Words and bars are the caller's.
 pub trait Events: Sync {
     /// So many bytes of input are done since the last call; called from several threads.
@@ -12,7 +17,7 @@ pub trait Events: Sync {
 }
 
 /// Something that the user should know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum Warning {
     /// A message without an integrity check is being written.
@@ -32,4 +37,24 @@ pub enum Warning {
     },
     /// A recipient's file holds its private key as well, which has no business there.
     PrivateKeyAmongRecipients(PathBuf),
+    /// Something happened to an entry while it was backed up.
+    Entry(Incident),
+    /// Everything is sealed to one recipient alone.
+    OneRecipient,
+    /// The host's signing key was made.
+    SignerMade {
+        /// The file.
+        path: PathBuf,
+        /// What tells the signer from others.
+        fingerprint: Fingerprint,
+    },
+    /// Others than its owner may read or change the signing key.
+    SignerExposed(PathBuf),
+    /// A receipt of an earlier run had not been known to reach the store. It is there now.
+    ReceiptPutAgain(BackupId),
+    /// A receipt of an earlier run may or may not have reached the store; it is too old to be put
+    /// again.
+    ReceiptUnconfirmed(BackupId),
+    /// The receipt before this backup's is not known.
+    ChainBroken(NoPrevious),
 }

@@ -80,6 +80,18 @@ pub fn read_key_file(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     if contents.len() as u64 > limit { Err(Error::TooLarge(path.to_path_buf())) } else { Ok(contents) }
 }
 
+/// Reads a file of at most `limit` bytes whole.
+///
+/// # Errors
+///
+/// [`Error::File`] or [`Error::TooLong`].
+pub(crate) fn read_at_most(path: &Path, limit: usize) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(Error::file("read", path))?;
+    let mut contents = Vec::new();
+    file.take(limit as u64 + 1).read_to_end(&mut contents).map_err(Error::file("read", path))?;
+    if contents.len() > limit { Err(Error::TooLong { path: path.to_path_buf(), limit }) } else { Ok(contents) }
+}
+
 /// Where output goes. What is not [finished](Output::finish) leaves no file behind.
 pub struct Output(Kind);
 
@@ -127,6 +139,15 @@ impl Output {
     /// [`Error::File`].
     pub(crate) fn create_secret(path: &Path) -> Result<Self> {
         Self::unfinished(path, 0o600, false)
+    }
+
+    /// Opens a file that only its owner may read, and that replaces another when it is finished.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`].
+    pub(crate) fn replace_secret(path: &Path) -> Result<Self> {
+        Self::unfinished(path, 0o600, true)
     }
 
     fn unfinished(path: &Path, mode: u32, replace: bool) -> Result<Self> {

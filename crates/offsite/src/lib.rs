@@ -8,6 +8,7 @@ pub use offsite_cms as cms;
 
 pub mod archive;
 pub mod checksums;
+mod chunks;
 mod error;
 mod events;
 pub mod files;
@@ -16,6 +17,7 @@ pub mod hashes;
 pub mod index;
 pub mod names;
 pub mod operations;
+mod ordered;
 pub mod pins;
 pub mod plan;
 pub mod receipt;
@@ -23,6 +25,7 @@ mod shown;
 pub mod signer;
 pub mod slices;
 mod sort;
+pub mod state;
 pub mod store;
 
 pub use error::{Error, PinProblem, Result};

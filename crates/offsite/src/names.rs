@@ -132,6 +132,12 @@ impl ObjectName {
         Self(format!("data/{host}/{set}/{backup}/{file}"))
     }
 
+    /// `data/<host>/<set>/<backup>/slice-<number>.p7m`
+    #[must_use]
+    pub fn slice(host: &HostName, set: &SetName, backup: BackupId, number: u32) -> Self {
+        Self(format!("data/{host}/{set}/{backup}/slice-{number:08}.p7m"))
+    }
+
     /// The folder, and the name in it.
     pub(crate) fn split(&self) -> (&str, &str) {
         self.0.rsplit_once('/').expect("an object's name has two components")

@@ -1,5 +1,6 @@
 //! What a user asks for: each operation joins files with messages.
 
+pub mod backup;
 mod decrypt;
 mod encrypt;
 mod inspect;

@@ -103,7 +103,8 @@ fn smime(
 /// The warning comes this long, in bytes, before the message is too long: the encoding adds less.
 const WARN_AT: u64 = cms::limits::OPENSSL_MESSAGE - (32 << 20);
 
-fn warn_of_validity(recipients: &Recipients, now: OffsetDateTime, events: &dyn Events) {
+/// Warns of recipients whose time is over, or yet to come.
+pub(super) fn warn_of_validity(recipients: &Recipients, now: OffsetDateTime, events: &dyn Events) {
     for certificate in recipients.certificates() {
         let warn = |expired, date: OffsetDateTime| {
             events.warn(Warning::Validity { name: certificate.name(), expired, date: date.date().to_string() });

@@ -1,0 +1,178 @@
+//! `offsite backup`
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use offsite::archive::excludes::{ExcludeRules, Excludes};
+use offsite::archive::roots::Roots;
+use offsite::files::Place;
+use offsite::operations;
+use offsite::operations::backup::{Backup, Source, Summary, backup, survey, walk};
+use offsite::receipt::Counts;
+use offsite::store::{self, Location, StoreId};
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::arguments;
+use crate::commands::Failure;
+use crate::terminal::{self, Progress};
+use crate::{host, words};
+
+const PROGRAM: &str = concat!("offsite ", env!("CARGO_PKG_VERSION"));
+
+pub(crate) fn run(arguments: arguments::Backup) -> Result<(), Failure> {
+    let missing = |what: &str, hint| Failure::Usage { text: format!("{what} is not known"), hint };
+    let state = host::state().ok_or_else(|| missing("where to keep state", "set OFFSITE_STATE_DIR"))?;
+    let signing_key =
+        host::signing_key().ok_or_else(|| missing("where the signing key is kept", "set OFFSITE_SIGNING_KEY"))?;
+    let name = arguments.host.clone().or_else(host::name);
+    let name = name.ok_or_else(|| missing("a lasting name of this host", "name it with --host"))?;
+    let source = source(&arguments, &state)?;
+    let progress = Progress::new(None, None);
+    let source = match source {
+        Source::Files { roots, excludes, one_file_system, closed } if arguments.dry_run => {
+            let counts = survey(walk(roots, excludes, one_file_system, &closed), &progress);
+            progress.clear();
+            return told(&counts, None, arguments.json);
+        }
+        source => source,
+    };
+    let fallback = std::env::var_os("OFFSITE_RECIPIENTS");
+    let (new_store, id) = (StoreId::new(random()?), random()?);
+    let recipients = operations::read_recipients(&arguments.recipients, fallback.as_deref(), &progress);
+    let done = recipients.and_then(|recipients| {
+        let store = store::open_for_put(&arguments.to, new_store)?;
+        let what = Backup {
+            host: &name,
+            set: &arguments.set,
+            store: store.as_ref(),
+            store_name: &arguments.to.to_string(),
+            state: &state,
+            machine: &host::machine(),
+            wait: arguments.wait,
+            signing_key: &signing_key,
+            slice_size: arguments.slice_size,
+            reuse_for: arguments.reuse_for,
+            program: PROGRAM,
+            clock: &OffsetDateTime::now_utc,
+            random: id,
+        };
+        backup(&what, source, &recipients, &progress)
+    });
+    progress.clear();
+    let summary = done?;
+    told(&summary.counts, Some(&summary), arguments.json)
+}
+
+/// What is to be backed up.
+fn source(arguments: &arguments::Backup, state: &Path) -> Result<Source, Failure> {
+    if let Some(name) = &arguments.stdin {
+        return Ok(Source::Stdin(name.clone(), Box::new(io::stdin())));
+    }
+    if let Some(name) = &arguments.exec {
+        return Ok(Source::Exec(name.clone(), arguments.arguments.clone()));
+    }
+    let paths = match &arguments.files_from0 {
+        Some(list) => paths_from(&arguments::PlaceArgument::or_standard(Some(list)))?,
+        None => arguments.arguments.iter().map(PathBuf::from).collect(),
+    };
+    let wrong = |text: String| Failure::Usage { text, hint: "`offsite backup --help` has examples" };
+    let roots = Roots::new(&paths).map_err(|error| wrong(error.to_string()))?;
+    let rules = ExcludeRules {
+        patterns: &arguments.exclude,
+        files: &arguments.exclude_from,
+        caches: arguments.exclude_caches,
+        if_present: &arguments.exclude_if_present,
+    };
+    let excludes = Excludes::new(&rules).map_err(|error| wrong(error.to_string()))?;
+    let mut closed = vec![state.to_path_buf()];
+    if let Location::Directory(store) = &arguments.to {
+        closed.push(store.clone());
+    }
+    Ok(Source::Files { roots, excludes, one_file_system: arguments.one_file_system, closed })
+}
+
+/// A list of paths, each ended by a NUL.
+fn paths_from(list: &Place) -> Result<Vec<PathBuf>, Failure> {
+    let failed = |source| {
+        let path = list.path().unwrap_or(Path::new("standard input")).to_path_buf();
+        Failure::Library(offsite::Error::File { action: "read", path, source })
+    };
+    let mut text = Vec::new();
+    match list.path() {
+        Some(path) => File::open(path).and_then(|mut file| file.read_to_end(&mut text)),
+        None => io::stdin().read_to_end(&mut text),
+    }
+    .map_err(failed)?;
+    let paths = text.split(|byte| *byte == 0).filter(|path| !path.is_empty());
+    Ok(paths.map(|path| PathBuf::from(OsStr::from_bytes(path))).collect())
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Failure> {
+    let mut random = [0; N];
+    let mut filled = 0;
+    while filled < N {
+        filled +=
+            rustix::rand::getrandom(&mut random[filled..], rustix::rand::GetRandomFlags::empty()).map_err(|error| {
+                offsite::Error::File { action: "read", path: "random numbers".into(), source: error.into() }
+            })?;
+    }
+    Ok(random)
+}
+
+/// The summary as `--json` prints it.
+#[derive(Serialize)]
+struct Json {
+    id: Option<String>,
+    dry_run: bool,
+    files: u64,
+    folders: u64,
+    others: u64,
+    bytes: u64,
+    stored_bytes: Option<u64>,
+    errors: u64,
+    end: Option<String>,
+}
+
+/// Tells what was done; whether all of it was.
+fn told(counts: &Counts, summary: Option<&Summary>, json: bool) -> Result<(), Failure> {
+    let Counts { files, folders, others, bytes, errors } = *counts;
+    if json {
+        let json = Json {
+            id: summary.map(|summary| summary.backup.to_string()),
+            dry_run: summary.is_none(),
+            files,
+            folders,
+            others,
+            bytes,
+            stored_bytes: summary.map(|summary| summary.stored_bytes),
+            errors,
+            end: summary.and_then(|summary| summary.end.replace_nanosecond(0).ok()?.format(&Rfc3339).ok()),
+        };
+        let text = serde_json::to_string_pretty(&json).unwrap_or_default();
+        let mut out = io::stdout().lock();
+        let written = writeln!(out, "{text}");
+        written.map_err(|source| offsite::Error::File { action: "write", path: "standard output".into(), source })?;
+    }
+    let what = format!("{files} files, {folders} folders, {others} others, {}", words::size(bytes));
+    match summary {
+        Some(summary) => terminal::note(&format!(
+            "backed up {what}; stored {} as {}",
+            words::size(summary.stored_bytes),
+            summary.backup
+        )),
+        None if !json => {
+            let _ = writeln!(io::stdout(), "would back up {what}");
+        }
+        None => {}
+    }
+    if errors == 0 {
+        return Ok(());
+    }
+    terminal::warning(&format!("{errors} things could not be read, so the backup is partial"));
+    Err(Failure::Partial)
+}

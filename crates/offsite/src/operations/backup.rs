@@ -1,0 +1,386 @@
+//! `backup`: files, or a stream, to the objects of one backup in a store.
+//!
+//! The walk hands out jobs in its order; several threads read, and compress frames; the frames go
+//! in order into slices, which others seal and put meanwhile. Where everything lies goes into the
+//! index as it comes, and after the last slice into the plan. The receipt comes last: before it there
+//! is no backup.
+
+mod bundle;
+mod jobs;
+mod limits;
+mod rows;
+mod sealed;
+mod stream;
+mod tally;
+mod tree;
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use cms::{Recipients, Sealer, StreamKind};
+use offsite_cms as cms;
+use time::{Duration, OffsetDateTime};
+
+use crate::archive::excludes::Excludes;
+use crate::archive::links::{HardLinks, Role};
+use crate::archive::metadata::{Kind, Metadata};
+use crate::archive::roots::Roots;
+use crate::archive::walk::Walk;
+use crate::checksums;
+use crate::error::{Error, Result};
+use crate::events::{Events, Warning};
+use crate::hashes::{Fingerprint, Hashed, Sha256};
+use crate::index::Head;
+use crate::names::{BackupFile, BackupId, HostName, ObjectName, SetName};
+use crate::operations::encrypt::warn_of_validity;
+use crate::ordered::in_order;
+use crate::plan::{self, Shape, SliceName, StreamName, Title};
+use crate::receipt::{self, Counts, Given, Object, Previous, Receipt};
+use crate::signer;
+use crate::slices::{self, Sealed};
+use crate::state::{Pending, State};
+use crate::store::{self, Put, Reason};
+use bundle::Worker;
+use limits::Limits;
+use rows::{Finished, Rows};
+use sealed::{PutFile, SealedFile, write_error};
+use tally::Tally;
+use tree::Queue;
+
+/// What to back up, as whose, and where to.
+pub struct Backup<'a> {
+    /// The host that is backed up.
+    pub host: &'a HostName,
+    /// The set.
+    pub set: &'a SetName,
+    /// Where to.
+    pub store: &'a dyn Put,
+    /// What tells the store from others, where it keeps no id.
+    pub store_name: &'a str,
+    /// The folder of all state.
+    pub state: &'a Path,
+    /// What tells this machine from others; empty where nothing does.
+    pub machine: &'a str,
+    /// Whether to wait for another backup of the set.
+    pub wait: bool,
+    /// The file of the host's signing key.
+    pub signing_key: &'a Path,
+    /// Length of a slice in bytes.
+    pub slice_size: usize,
+    /// No object that the backup needs is older than that, in seconds.
+    pub reuse_for: u64,
+    /// The program and its version, for the receipt.
+    pub program: &'a str,
+    /// The time now.
+    pub clock: &'a (dyn Fn() -> OffsetDateTime + Sync),
+    /// Four random bytes for the backup's id.
+    pub random: [u8; 4],
+}
+
+/// What is backed up.
+pub enum Source {
+    /// Trees of files.
+    Files {
+        /// Where they begin.
+        roots: Roots,
+        /// What is left out.
+        excludes: Excludes,
+        /// Whether other file systems are left out.
+        one_file_system: bool,
+        /// Folders that are never entered: those of the state, and of a store in a directory.
+        closed: Vec<PathBuf>,
+    },
+    /// Bytes under a name.
+    Stdin(StreamName, Box<dyn io::Read + Send>),
+    /// What a command writes, under a name.
+    Exec(StreamName, Vec<OsString>),
+}
+
+/// What a backup came to.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The backup.
+    pub backup: BackupId,
+    /// What is in it.
+    pub counts: Counts,
+    /// Bytes that were put, the receipt included.
+    pub stored_bytes: u64,
+    /// When it ended.
+    pub end: OffsetDateTime,
+}
+
+/// A receipt that was on its way when its run ended is put again so long after its backup began.
+const PUT_AGAIN: Duration = Duration::DAY;
+
+/// Backs up for `recipients`.
+///
+/// # Errors
+///
+/// Where it fails as a whole; then there is no backup, and those before are as they were. What could
+/// not be read of single files is told to `events`, and counted.
+pub fn backup(what: &Backup<'_>, source: Source, recipients: &Recipients, events: &dyn Events) -> Result<Summary> {
+    let start = (what.clock)();
+    warn_of_validity(recipients, start, events);
+    if recipients.certificates().len() == 1 {
+        events.warn(Warning::OneRecipient);
+    }
+    let folder = state_folder(what)?;
+    let mut state = State::open(&folder, what.machine, what.wait)?;
+    let signer = signer::read_or_make(what.signing_key, what.host, start)?;
+    if signer.made {
+        let (path, fingerprint) = (what.signing_key.to_path_buf(), signer.fingerprint());
+        events.warn(Warning::SignerMade { path, fingerprint });
+    } else if signer.exposed {
+        events.warn(Warning::SignerExposed(what.signing_key.to_path_buf()));
+    }
+    settle(&mut state, what, start, events)?;
+
+    let (shape, given) = match &source {
+        Source::Files { .. } => (Shape::Tar, Given::Files),
+        Source::Stdin(name, _) => (Shape::Stream(name.clone()), Given::Stdin),
+        Source::Exec(name, _) => (Shape::Stream(name.clone()), Given::Exec),
+    };
+    // Another backup may have been waited for.
+    let backup = BackupId::new((what.clock)(), what.random);
+    let title = Title { host: what.host.clone(), set: what.set.clone(), backup, shape };
+    let tally = Tally::new(events);
+    let run = Run { what, title: &title, recipients, state: &state, tally: &tally };
+    let written = run.write(source)?;
+
+    let end = (what.clock)().max(backup.start());
+    let mut fingerprints: Vec<_> = recipients.certificates().iter().map(Fingerprint::of).collect();
+    fingerprints.sort_unstable();
+    if let Previous::None(reason) = state.previous() {
+        events.warn(Warning::ChainBroken(reason));
+    }
+    let receipt = Receipt {
+        host: title.host,
+        set: title.set,
+        backup,
+        end,
+        program: what.program.to_owned(),
+        given,
+        counts: tally.counts(),
+        previous: state.previous(),
+        unconfirmed: state.unconfirmed().to_vec(),
+        reuse_for: what.reuse_for,
+        recipients: fingerprints,
+        slices: written.slices.len() as u64,
+        slice_bytes: written.slices.iter().map(|slice| slice.size).sum(),
+        objects: written.objects,
+        index_chain: Vec::new(),
+        runs: Vec::new(),
+        signer: signer.key.certificate().clone(),
+    };
+    let pending = Pending { backup, bytes: receipt::sign(&receipt, &signer.key)? };
+    state.keep(&pending)?;
+    what.store.put(&ObjectName::receipt(what.host, what.set, backup), &pending.bytes)?;
+    state.confirm(pending.link())?;
+    let stored_bytes = receipt.stored_bytes() + pending.bytes.len() as u64;
+    Ok(Summary { backup, counts: receipt.counts, stored_bytes, end })
+}
+
+/// What would be backed up: how many entries, and how long their contents are, nothing of which is
+/// read. Neither store nor state are touched.
+pub fn survey(walk: Walk, events: &dyn Events) -> Counts {
+    let tally = Tally::new(events);
+    let mut counts = Counts::default();
+    // Of several names of an inode the first counts.
+    let mut links = HardLinks::default();
+    for found in walk {
+        match found {
+            Err(incident) => tally.incident(incident),
+            Ok(entry) => {
+                let role = links.role(&entry.path, &entry.metadata);
+                match entry.metadata.kind {
+                    Kind::File => counts.files += 1,
+                    Kind::Folder => counts.folders += 1,
+                    Kind::Socket => continue,
+                    _ => counts.others += 1,
+                }
+                let is_first = !matches!(role, Role::Follower(_));
+                if entry.metadata.kind == Kind::File && is_first {
+                    counts.bytes += entry.metadata.size;
+                }
+            }
+        }
+    }
+    Counts { errors: tally.counts().errors, ..counts }
+}
+
+/// The walk of a backup of files. It does not enter the folders in `closed`.
+#[must_use]
+pub fn walk(roots: Roots, excludes: Excludes, one_file_system: bool, closed: &[PathBuf]) -> Walk {
+    let inodes = closed.iter().filter_map(|folder| {
+        let folder = fs::File::open(folder).ok()?;
+        Metadata::of_open(&folder).ok().map(|metadata| metadata.inode)
+    });
+    Walk::new(roots, excludes, one_file_system, inodes.collect())
+}
+
+/// Each store has a state of its own, so that disks which take turns do not disturb each other.
+fn state_folder(what: &Backup<'_>) -> Result<PathBuf> {
+    let store = match what.store.id()? {
+        Some(id) => id.to_string(),
+        None => Sha256::of(what.store_name.as_bytes()).to_string(),
+    };
+    Ok(what.state.join(store).join(what.host.as_str()).join(what.set.as_str()))
+}
+
+/// Puts receipts again that were on their way when their runs ended.
+fn settle(state: &mut State, what: &Backup<'_>, now: OffsetDateTime, events: &dyn Events) -> Result<()> {
+    for pending in state.pending()? {
+        let Pending { backup, bytes } = &pending;
+        if now - backup.start() > PUT_AGAIN {
+            events.warn(Warning::ReceiptUnconfirmed(*backup));
+            state.give_up(pending.link())?;
+            continue;
+        }
+        match what.store.put(&ObjectName::receipt(what.host, what.set, *backup), bytes) {
+            // Names are given once, so these bytes are there.
+            Err(store::Error { reason: Reason::AlreadyExists, .. }) => {}
+            put => put?,
+        }
+        events.warn(Warning::ReceiptPutAgain(*backup));
+        state.confirm(pending.link())?;
+    }
+    Ok(())
+}
+
+/// One run.
+struct Run<'a> {
+    what: &'a Backup<'a>,
+    title: &'a Title,
+    recipients: &'a Recipients,
+    state: &'a State,
+    tally: &'a Tally<'a>,
+}
+
+/// What a run has put.
+struct Written {
+    slices: Vec<Sealed>,
+    objects: Vec<Object>,
+}
+
+impl Run<'_> {
+    /// Puts everything but the receipt.
+    fn write(&self, source: Source) -> Result<Written> {
+        let Title { host, set, backup, .. } = self.title;
+        let context = format!("{host}/{set}/{backup}");
+        let put: &PutFile<'_> = &|file, bytes| {
+            let object = ObjectName::file(self.what.host, self.what.set, *backup, file);
+            self.what.store.put(&object, bytes).map_err(Error::from)
+        };
+        let sealed = |kind, file| SealedFile::new(self.recipients, kind, self.what.slice_size, file, put);
+
+        let index = compressed(sealed(StreamKind::Index(&context), BackupFile::Index)?)?;
+        let (finished, slices) = self.write_slices(source, &context, index)?;
+        let Finished { index, planner, end } = finished;
+        let mut objects = Vec::new();
+        if !slices.is_empty() {
+            let checksums = checksums_of(&slices)?;
+            put(BackupFile::Checksums, &checksums)?;
+            objects.push(Object { file: BackupFile::Checksums, contents: Hashed::of(&checksums) });
+        }
+        objects.extend(index.finish().map_err(write_error)?.finish()?);
+        let plan = compressed(sealed(StreamKind::Plan(&context), BackupFile::Plan)?)?;
+        let slice = |name: SliceName| {
+            let Sealed { size, sha256 } = *slices.get(usize::try_from(name.number).ok()?)?;
+            Some(plan::Slice { name, size, sha256 })
+        };
+        let plan = planner.write(self.title, end.as_ref(), slice, plan).map_err(Error::Plan)?;
+        objects.extend(plan.finish().map_err(write_error)?.finish()?);
+        let recipients: String = self.recipients.certificates().iter().map(cms::Certificate::to_pem).collect();
+        for (file, bytes) in
+            [(BackupFile::Recipients, recipients.as_bytes()), (BackupFile::Recover, RECOVER.as_bytes())]
+        {
+            put(file, bytes)?;
+            objects.push(Object { file, contents: Hashed::of(bytes) });
+        }
+        Ok(Written { slices, objects })
+    }
+
+    /// Puts the slices, and writes the index meanwhile.
+    fn write_slices<W: Write>(&self, source: Source, context: &str, index: W) -> Result<(Finished<W>, Vec<Sealed>)> {
+        let backup = self.title.backup;
+        let sealer = Sealer::new(self.recipients, StreamKind::Slices(context)).map_err(Error::cms(None))?;
+        let capacity = sealer.plaintext_length(self.what.slice_size).map_err(|error| Error::cms(None)(error.into()))?;
+        let limits = Limits::of_slice(capacity);
+        let put = |number, slice: &[u8]| {
+            let object = ObjectName::slice(self.what.host, self.what.set, backup, number);
+            self.what.store.put(&object, slice).map_err(Error::from)
+        };
+        let head = Head { title: self.title.clone(), base: None, runs: vec![backup] };
+        let fill = |slices: &mut slices::Writer<'_>| {
+            let mut rows = Rows::new(index, head, self.state.folder())?;
+            let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS);
+            let (handed_out, taken) = in_order(
+                threads,
+                threads,
+                || Worker::new(limits, self.tally),
+                |worker, job| worker.work(job),
+                |queue| self.hand_out(source, limits, &queue),
+                |mut results| results.try_for_each(|done| rows.take(done, slices)),
+            );
+            // Where nobody wanted more, why not is the error to be told.
+            taken?;
+            handed_out.map_err(slices::Error::Other)?;
+            rows.finish()
+        };
+        slices::write(&sealer, self.what.slice_size, put, fill).map_err(|error| match error {
+            slices::Error::Other(error) => error,
+            slices::Error::Seal(error) => Error::cms(None)(error),
+            error => Error::Slices(error.to_string()),
+        })
+    }
+
+    /// Hands out all jobs.
+    fn hand_out(&self, source: Source, limits: Limits, queue: &Queue) -> Result<()> {
+        let stream = |name: &StreamName, what: &str, source: &mut dyn io::Read| {
+            let result = stream::hand_out(name, source, limits, self.tally, queue);
+            match result {
+                Err(Some(error)) => Err(Error::file("read", Path::new(what))(error)),
+                // Another thread knows why nobody wants more.
+                Err(None) | Ok(()) => Ok(()),
+            }
+        };
+        match source {
+            Source::Files { roots, excludes, one_file_system, closed } => {
+                let walk = walk(roots, excludes, one_file_system, &closed);
+                let _ = tree::hand_out(walk, limits, self.tally, queue);
+                Ok(())
+            }
+            Source::Stdin(name, mut source) => stream(&name, "standard input", &mut source),
+            Source::Exec(name, command) => {
+                let (running, mut output) = stream::Running::start(&command)?;
+                let result = stream(&name, "the output of the command", &mut output);
+                // A command that is still writing ends as at a closed pipe.
+                drop(output);
+                running.wait().and(result)
+            }
+        }
+    }
+}
+
+/// Most threads that compress: more would hold more memory.
+const THREADS: usize = 8;
+
+/// Level of zstd for index and plan: text that is much alike.
+const LEVEL: i32 = 9;
+
+fn compressed<W: Write>(out: W) -> Result<zstd::stream::write::Encoder<'static, W>> {
+    zstd::stream::write::Encoder::new(out, LEVEL).map_err(Error::Temporary)
+}
+
+fn checksums_of(slices: &[Sealed]) -> Result<Vec<u8>> {
+    let mut writer = checksums::Writer::new(Vec::new());
+    let written = slices.iter().try_for_each(|slice| writer.slice(slice.size, slice.sha256.into()));
+    written.map_err(|error| Error::Slices(error.to_string()))?;
+    Ok(writer.end())
+}
+
+const RECOVER: &str = "an offsite backup\n";

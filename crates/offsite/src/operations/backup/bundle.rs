@@ -1,0 +1,239 @@
+//! Work on jobs: small files are read into the bytes of a bundle, and bytes become frames.
+
+use std::fs::File;
+use std::io;
+use std::mem;
+
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, pread};
+
+use crate::archive::header::{END, padding};
+use crate::archive::member::{Content, LeadsTo, Member, Packer, read_padded};
+use crate::archive::metadata::{self, Metadata};
+use crate::frames::Compressor;
+use crate::index::{Entry, Inode, Kind, Time};
+use crate::operations::backup::jobs::{Bundle, Done, Frame, Item, Job, Piece};
+use crate::operations::backup::limits::Limits;
+use crate::operations::backup::tally::Tally;
+
+/// Level of zstd for files. Level 3 is where most of what can be won is won; the next ones take
+/// twice the time for a few per cent.
+const LEVEL: i32 = 3;
+
+/// One thread's worker.
+pub(super) struct Worker<'a> {
+    limits: Limits,
+    tally: &'a Tally<'a>,
+    packer: Packer,
+    compressor: Option<Compressor>,
+    /// What becomes the next frame.
+    raw: Vec<u8>,
+    /// Room for compressed bytes before it is known how many there are.
+    compressed: Vec<u8>,
+    bundle: Bundle,
+}
+
+impl<'a> Worker<'a> {
+    pub(super) fn new(limits: Limits, tally: &'a Tally<'a>) -> Self {
+        Self {
+            limits,
+            tally,
+            // A bundle is held in memory.
+            packer: Packer::with_longest(limits.frame as u64),
+            compressor: None,
+            raw: Vec::new(),
+            compressed: Vec::new(),
+            bundle: Bundle::default(),
+        }
+    }
+
+    /// Does a job.
+    ///
+    /// # Errors
+    ///
+    /// The compressor's: no memory.
+    pub(super) fn work(&mut self, job: Job) -> io::Result<Done> {
+        Ok(match job {
+            Job::Bundle(items) => Done::Bundle(self.bundle(items)?),
+            Job::Frame(raw) => Done::Frame(self.compress(&raw)?),
+            Job::Open(entry) => Done::Open(entry),
+            Job::Close(closing) => Done::Close(closing),
+            Job::End => Done::End(self.compress(&END)?),
+        })
+    }
+
+    fn compress(&mut self, raw: &[u8]) -> io::Result<Frame> {
+        let compressor = match &mut self.compressor {
+            Some(compressor) => compressor,
+            none => none.insert(Compressor::new(LEVEL)?),
+        };
+        self.compressed.clear();
+        compressor.compress(raw, &mut self.compressed)?;
+        Ok(Frame { bytes: self.compressed.clone(), raw: raw.len() as u64 })
+    }
+
+    fn bundle(&mut self, items: Vec<Item>) -> io::Result<Bundle> {
+        for item in items {
+            match item {
+                Item::Packed(path, member) => self.member(path, member)?,
+                Item::Found(found) => {
+                    let tally = self.tally;
+                    let member = self.packer.pack(&found, &mut |incident| tally.incident(incident));
+                    if let Some(member) = member {
+                        self.member(found.path, member)?;
+                    }
+                }
+            }
+        }
+        self.flush()?;
+        Ok(mem::take(&mut self.bundle))
+    }
+
+    /// Adds a member to the bundle.
+    fn member(&mut self, path: Vec<u8>, member: Member) -> io::Result<()> {
+        let stored = member.content.stored();
+        let padding = padding(stored);
+        let length = member.header.len() as u64 + stored + padding;
+        if !self.raw.is_empty() && self.raw.len() as u64 + length > self.limits.frame as u64 {
+            self.flush()?;
+        }
+        self.add(&member.header)?;
+        let failure = if length + self.raw.len() as u64 <= self.limits.frame as u64 {
+            self.read_at_once(&member.content)
+        } else {
+            self.read_in_pieces(&member.content)?
+        };
+        self.add(&END[..usize::try_from(padding).unwrap_or(0)])?;
+        let torn = member.content.file().is_some() && self.tally.after_reading(&path, &member, failure);
+        self.tally.member(&member);
+        self.tally.progress(stored);
+        self.bundle.entries.push(Entry { torn, ..entry(path, &member) });
+        Ok(())
+    }
+
+    /// Reads content that fits the frame at hand.
+    fn read_at_once(&mut self, content: &Content) -> Option<io::Error> {
+        let file = content.file()?;
+        let mut failure = None;
+        for piece in content.pieces() {
+            let start = self.raw.len();
+            let length = usize::try_from(piece.length).unwrap_or(usize::MAX);
+            let read = read_exactly(file, piece.offset, length, &mut self.raw);
+            if let Err(error) = read {
+                failure.get_or_insert(error);
+            }
+            debug_assert_eq!(self.raw.len(), start + length);
+            self.note(length as u64);
+        }
+        failure
+    }
+
+    /// Reads content that needs frames of its own.
+    fn read_in_pieces(&mut self, content: &Content) -> io::Result<Option<io::Error>> {
+        let Some(file) = content.file() else { return Ok(None) };
+        let mut buffer = vec![0; PIECE];
+        let mut failure = None;
+        for piece in content.pieces() {
+            let (mut offset, mut left) = (piece.offset, piece.length);
+            while left > 0 {
+                let count = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE);
+                if let Err(error) = read_padded(file, offset, &mut buffer[..count]) {
+                    failure.get_or_insert(error);
+                }
+                self.add(&buffer[..count])?;
+                offset += count as u64;
+                left -= count as u64;
+            }
+        }
+        Ok(failure)
+    }
+
+    /// Adds bytes of the entry at hand, in as many frames as it takes.
+    fn add(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            if self.raw.len() == self.limits.frame {
+                self.flush()?;
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(self.limits.frame - self.raw.len()));
+            self.raw.extend_from_slice(now);
+            self.note(now.len() as u64);
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    /// Notes that the last so many bytes belong to the entry at hand.
+    fn note(&mut self, take: u64) {
+        let (entry, frame) = (self.bundle.entries.len(), self.bundle.frames.len());
+        match self.bundle.pieces.last_mut() {
+            Some(last) if (last.entry, last.frame) == (entry, frame) => last.take += take,
+            _ if take == 0 => {}
+            _ => {
+                let skip = self.raw.len() as u64 - take;
+                self.bundle.pieces.push(Piece { entry, frame, skip, take });
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.raw.is_empty() {
+            let mut raw = mem::take(&mut self.raw);
+            let frame = self.compress(&raw);
+            raw.clear();
+            self.raw = raw;
+            self.bundle.frames.push(frame?);
+        }
+        Ok(())
+    }
+}
+
+/// How much of a file that does not fit its bundle is read at a time.
+const PIECE: usize = 128 << 10;
+
+/// Reads so many bytes into the free room of a buffer, which is not cleared first. Where the file
+/// ends or fails first, zeros follow.
+fn read_exactly(file: &File, offset: u64, length: usize, buffer: &mut Vec<u8>) -> io::Result<()> {
+    let (start, end) = (buffer.len(), buffer.len() + length);
+    buffer.reserve(length);
+    let mut failure = Ok(());
+    while buffer.len() < end && failure.is_ok() {
+        let at = offset + (buffer.len() - start) as u64;
+        match pread(file, spare_capacity(buffer), at) {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => failure = Err(error.into()),
+        }
+    }
+    // Room for more was read into where the file has grown.
+    buffer.resize(end, 0);
+    failure
+}
+
+/// A row without places.
+pub(super) fn entry(path: Vec<u8>, member: &Member) -> Entry {
+    let Member { metadata, content, leads_to, .. } = member;
+    let is_link = matches!(leads_to, LeadsTo::Leader(_));
+    let links = metadata.links > 1 && !metadata.is_folder() && !is_link;
+    let kind = match leads_to {
+        LeadsTo::Leader(leader) => Kind::HardLink { leader: leader.clone() },
+        LeadsTo::Target(target) => Kind::Symlink { target: target.clone() },
+        LeadsTo::Nothing => kind(metadata, content),
+    };
+    let Metadata { mode, uid, gid, modified, .. } = *metadata;
+    let mtime = Time { seconds: modified.seconds, nanoseconds: modified.nanoseconds };
+    Entry { path, kind, inode: Inode { mode, uid, gid, mtime }, links, torn: false, places: Vec::new() }
+}
+
+fn kind(metadata: &Metadata, content: &Content) -> Kind {
+    let (major, minor) = metadata.device;
+    match metadata.kind {
+        metadata::Kind::Folder => Kind::Folder,
+        metadata::Kind::Fifo => Kind::Fifo,
+        metadata::Kind::CharacterDevice => Kind::CharacterDevice { major, minor },
+        metadata::Kind::BlockDevice => Kind::BlockDevice { major, minor },
+        metadata::Kind::File | metadata::Kind::Symlink | metadata::Kind::Socket => {
+            let sparse = matches!(content, Content::Sparse { .. }).then(|| content.stored());
+            Kind::File { size: metadata.size, sparse }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What a backup amounts to, and what happened on the way; told from several threads.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::archive::incident::{Incident, What};
+use crate::archive::member::{LeadsTo, Member};
+use crate::archive::metadata::Kind;
+use crate::events::{Events, Warning};
+use crate::receipt::Counts;
+
+/// Counts, and passes on what is to be told.
+pub(super) struct Tally<'a> {
+    events: &'a dyn Events,
+    files: AtomicU64,
+    folders: AtomicU64,
+    others: AtomicU64,
+    bytes: AtomicU64,
+    errors: AtomicU64,
+}
+
+impl<'a> Tally<'a> {
+    pub(super) fn new(events: &'a dyn Events) -> Self {
+        let [files, folders, others, bytes, errors] = Default::default();
+        Self { events, files, folders, others, bytes, errors }
+    }
+
+    /// Something happened to an entry.
+    pub(super) fn incident(&self, incident: Incident) {
+        self.errors.fetch_add(u64::from(incident.is_loss()), Ordering::Relaxed);
+        self.events.warn(Warning::Entry(incident));
+    }
+
+    /// An entry is stored.
+    pub(super) fn member(&self, member: &Member) {
+        let counter = match member.metadata.kind {
+            Kind::File => &self.files,
+            Kind::Folder => &self.folders,
+            _ => &self.others,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        if member.metadata.kind == Kind::File && !matches!(member.leads_to, LeadsTo::Leader(_)) {
+            self.bytes.fetch_add(member.metadata.size, Ordering::Relaxed);
+        }
+    }
+
+    /// A stream of so many bytes is stored.
+    pub(super) fn stream(&self, bytes: u64) {
+        self.files.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So many bytes were read.
+    pub(super) fn progress(&self, bytes: u64) {
+        self.events.progress(bytes);
+    }
+
+    /// What to say after a member's content has been read, and whether it is torn.
+    pub(super) fn after_reading(&self, path: &[u8], member: &Member, failure: Option<std::io::Error>) -> bool {
+        let what = match (failure, member.changes()) {
+            (Some(source), _) => Some(What::Unreadable { action: "read", source }),
+            (None, Err(error)) => Some(What::Unreadable { action: "read", source: error.into() }),
+            (None, Ok(changes)) => changes,
+        };
+        let torn = what.is_some();
+        if let Some(what) = what {
+            self.incident(Incident::new(path, what));
+        }
+        torn
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let [files, folders, others, bytes, errors] =
+            [&self.files, &self.folders, &self.others, &self.bytes, &self.errors]
+                .map(|counter| counter.load(Ordering::Relaxed));
+        Counts { files, folders, others, bytes, errors }
+    }
+}
