@@ -132,8 +132,9 @@ impl fmt::Display for Field {
 /// One member: what is said of it, without its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Its path as it stands there, but without the slash that ends a folder's. Nothing is checked
-    /// but its length and that it holds no NUL: whoever uses it as a path must.
+    /// Its path as it stands there, but without the slash that ends a folder's, and empty for the
+    /// folder `./`, in which everything else lies. Nothing else is checked but its length and that
+    /// it holds no NUL: whoever uses it as a path must.
     pub path: Vec<u8>,
     /// What it is.
     pub kind: Kind,

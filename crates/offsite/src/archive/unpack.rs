@@ -137,7 +137,10 @@ impl<'a> Unpacker<'a> {
     /// Everything that [`Error`] lists. What it could not finish is not there, or, where this run
     /// may replace, what was there before may be gone.
     pub fn member(&self, member: &Member, content: &mut dyn Read) -> Result<Outcome> {
-        check(&member.path).map_err(|fault| Error::Path { path: member.path.clone(), fault })?;
+        // The empty path is the target itself.
+        if !(member.path.is_empty() && member.kind == Kind::Directory) {
+            check(&member.path).map_err(|fault| Error::Path { path: member.path.clone(), fault })?;
+        }
         let outcome = match &member.kind {
             Kind::Directory => self.directory(member),
             Kind::File { size, extents } => self.file(member, *size, extents.as_deref(), content),
@@ -180,8 +183,12 @@ impl<'a> Unpacker<'a> {
     }
 
     fn directory(&self, member: &Member) -> Result<Outcome> {
-        let (parent, name) = self.parent(member)?;
-        let folder = self.step(&parent, name, member)?;
+        let folder = if member.path.is_empty() {
+            self.root.itself().map_err(system("open the target", &member.path))?
+        } else {
+            let (parent, name) = self.parent(member)?;
+            self.step(&parent, name, member)?
+        };
         let stat = rustix::fs::fstat(&folder).map_err(system("look at the folder", &member.path))?;
         if !self.made.insert(&stat) {
             return Err(Error::Repeated { path: member.path.clone() });
@@ -262,7 +269,7 @@ impl<'a> Unpacker<'a> {
             Err(error) => return Err(system("look at what to link to", &member.path)(error)),
         };
         let stat = rustix::fs::fstat(&source).map_err(system("look at what to link to", &member.path))?;
-        if !is(&stat, FileType::RegularFile) || !self.made.contains(&stat) {
+        if is(&stat, FileType::Directory) || !self.made.contains(&stat) {
             return Err(fault(LinkFault::NotOurs));
         }
         if self.existing != Existing::Refuse && self.is_same(member, &stat) {
@@ -458,7 +465,7 @@ fn written(member: &Member) -> impl Fn(io::Error) -> Error {
     move |source| Error::System { path: path.clone(), action: "write the file", source }
 }
 
-/// Whether a path leads beneath where it begins, component by component.
+/// Whether a path leads to something beneath where it begins, component by component.
 fn check(path: &[u8]) -> Result<(), PathFault> {
     if path.is_empty() {
         return Err(PathFault::Empty);

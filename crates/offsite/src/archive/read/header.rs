@@ -93,8 +93,15 @@ impl Header {
                 path
             }
         };
-        if self.kind == b'5' && path.len() > 1 && path.ends_with(b"/") {
-            path.pop();
+        if self.kind == b'5' {
+            match path.as_slice() {
+                // The folder that everything else lies in (format.md §15.1).
+                b"./" => path.clear(),
+                [_, .., b'/'] => drop(path.pop()),
+                // Empty here, it would be that folder.
+                b"" => return Err(Fault::Field(Field::Path)),
+                _ => {}
+            }
         }
         Ok(path)
     }

@@ -91,6 +91,17 @@ fn plain_members_are_read() {
 }
 
 #[test]
+fn the_folder_that_all_lies_in_has_the_empty_path() {
+    assert_eq!(only(&header(b"./", b'5', 0)).path, b"");
+    let records = with_records(&record(b"path", b"./"), &header(b"x", b'5', 0), b"");
+    assert_eq!(only(&records).path, b"");
+    for (name, kind, path) in [("./", b'0', "./"), (".", b'5', "."), ("././", b'5', "./."), ("./a/", b'5', "./a")] {
+        assert_eq!(only(&header(name.as_bytes(), kind, 0)).path, path.as_bytes());
+    }
+    assert_eq!(fault(&header(b"", b'5', 0)), (0, Fault::Field(Field::Path)));
+}
+
+#[test]
 fn a_prefix_is_part_of_the_path() {
     let mut block = header(b"f", b'0', 0);
     block[345..348].copy_from_slice(b"a/b");

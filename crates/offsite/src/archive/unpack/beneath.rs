@@ -42,9 +42,10 @@ impl Root {
 
     /// Opens what `path` stands for. A symbolic link in it is an error, `LOOP` or `NOTDIR`; as its
     /// last component as well, unless `flags` are for a mere handle: that is one of the link.
-    /// `path` is relative, without empty components, `.` or `..`.
+    /// `path` is relative, without empty components, `.` or `..`; or empty for the target itself.
     pub(super) fn resolve(&self, path: &[u8], flags: OFlags, mode: Mode) -> Result<OwnedFd> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let path = if path.is_empty() { b"." } else { path };
         if self.openat2 && path.len() <= PATH_MAX {
             return rustix::fs::openat2(&self.handle, path, flags, mode, RESOLVE);
         }

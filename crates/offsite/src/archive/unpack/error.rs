@@ -81,8 +81,8 @@ pub enum Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PathFault {
-    /// No path at all.
-    #[error("is empty")]
+    /// That of the target itself, which is a folder.
+    #[error("is empty, as only a folder's can be")]
     Empty,
     /// It begins at the root.
     #[error("is absolute")]
@@ -114,7 +114,7 @@ pub enum LinkFault {
     /// It is not there, or not yet.
     #[error("is not there to link to")]
     Missing,
-    /// It is a folder, a link or a device; or what was there before.
+    /// It is a folder, or what was there before.
     #[error("is no file of this archive, so it is not linked to")]
     NotOurs,
 }
@@ -172,7 +172,7 @@ pub enum Attribute {
     All,
 }
 
-/// A member's name, fit for a terminal.
+/// A member's name, fit for a terminal; the empty one as it stands in the archive.
 fn name(path: &[u8]) -> String {
-    shown(Path::new(OsStr::from_bytes(path)))
+    shown(Path::new(OsStr::from_bytes(if path.is_empty() { b"./" } else { path })))
 }

@@ -43,7 +43,7 @@ impl Folders {
     }
 
     pub(super) fn push(&mut self, member: &Member) -> io::Result<()> {
-        let depth = member.path.iter().filter(|byte| **byte == b'/').count();
+        let depth = depth(&member.path);
         if self.last.len() <= depth {
             self.last.resize(depth + 1, NONE);
         }
@@ -95,6 +95,11 @@ impl Folders {
         bytes.copy_from_slice(self.buffer.get(start..start + bytes.len()).ok_or_else(invalid)?);
         Ok(())
     }
+}
+
+/// How many folders lead to a path: none to the target itself.
+fn depth(path: &[u8]) -> usize {
+    if path.is_empty() { 0 } else { 1 + path.iter().filter(|byte| **byte == b'/').count() }
 }
 
 /// Another process cannot reach the file, so this is a failing disk.

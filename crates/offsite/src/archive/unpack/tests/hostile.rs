@@ -1,7 +1,7 @@
 //! What an archive or another process may try; the canary outside the target stays as it is.
 
 use super::*;
-use crate::archive::read;
+use crate::archive::read::{self, Xattr};
 
 #[test]
 fn paths_that_lead_elsewhere_are_refused() {
@@ -30,9 +30,9 @@ fn paths_that_lead_elsewhere_are_refused() {
         let unpacker = place.unpacker(Existing::Replace);
         unpacker.put(&file("leader")).unwrap();
         for (path, fault) in paths {
-            for made in
-                [file(path), folder(path), symlink(path, "x"), hard_link(path, "leader"), member(path, Kind::Fifo)]
-            {
+            let kinds = [file(path), symlink(path, "x"), hard_link(path, "leader"), member(path, Kind::Fifo)];
+            // The target itself is a folder.
+            for made in kinds.into_iter().chain((!path.is_empty()).then(|| folder(path))) {
                 let error = unpacker.put(&made).unwrap_err();
                 assert!(matches!(error, Error::Path { fault: found, .. } if found == fault), "{error}");
             }
@@ -115,7 +115,7 @@ fn hard_links_go_to_files_of_this_run_only() {
         }
         unpacker.put(&symlink("folder", outside.as_os_str().as_bytes())).unwrap();
         unpacker.put(&member("fifo", Kind::Fifo)).unwrap();
-        for target in ["before", "old", "file", "fifo", "d", "folder/canary"] {
+        for target in ["before", "old", "d", "folder/canary"] {
             let error = unpacker.put(&hard_link("link", target)).unwrap_err();
             let not_ours = matches!(error, Error::LinkTarget { fault: LinkFault::NotOurs | LinkFault::Missing, .. });
             assert!(not_ours, "{target}: {error}");
@@ -125,8 +125,11 @@ fn hard_links_go_to_files_of_this_run_only() {
             assert!(matches!(error, Error::LinkTarget { fault: LinkFault::Missing, .. }), "{target}: {error}");
         }
         assert!(!place.target("link").exists());
-        unpacker.put(&hard_link("e/link", "d/leader")).unwrap();
-        assert_eq!(fs::metadata(place.target("e/link")).unwrap().nlink(), 2);
+        for (link, target) in [("e/link", "d/leader"), ("e/file", "file"), ("e/fifo", "fifo")] {
+            unpacker.put(&hard_link(link, target)).unwrap();
+            let [one, other] = [link, target].map(|path| fs::symlink_metadata(place.target(path)).unwrap());
+            assert_eq!((one.ino(), one.nlink(), other.ino()), (other.ino(), 2, one.ino()));
+        }
         unpacker.finish().unwrap();
         fs::remove_file(place.target("old")).unwrap();
         place.assert_untouched();
@@ -289,4 +292,34 @@ fn with_bit(archive: &[u8], bit: usize) -> Vec<u8> {
     let mut damaged = archive.to_vec();
     damaged[bit / 8] ^= 1 << (bit % 8);
     damaged
+}
+
+/// It gets its attributes like any folder, once, and after all that lies in it.
+#[test]
+fn the_target_itself_is_a_member() {
+    for place in Place::both() {
+        let parent = place.before.clone();
+        let unpacker = place.unpacker(Existing::Refuse);
+        let root = Member {
+            mode: 0o2750,
+            xattrs: vec![Xattr { name: b"user.a".to_vec(), value: b"b".to_vec() }],
+            ..folder("")
+        };
+        assert_eq!(unpacker.put(&root).unwrap(), Outcome::Made);
+        assert!(matches!(unpacker.put(&root), Err(Error::Repeated { .. })));
+        unpacker.put(&folder("d")).unwrap();
+        unpacker.put(&file("d/f")).unwrap();
+        for link in ["", "./", "."] {
+            assert!(matches!(unpacker.put(&hard_link("link", link)), Err(Error::LinkTarget { .. })));
+        }
+        unpacker.finish().unwrap();
+        assert_eq!(place.problems.taken(), [""; 0]);
+        let data = fs::metadata(place.path("target")).unwrap();
+        let expected = (0o2750, root.mtime.seconds, i64::from(root.mtime.nanoseconds));
+        assert_eq!((data.mode() & 0o7777, data.mtime(), data.mtime_nsec()), expected);
+        let mut value = [0; 8];
+        let length = rustix::fs::getxattr(place.path("target"), "user.a", &mut value).unwrap();
+        assert_eq!(&value[..length], b"b");
+        assert_eq!(place.state(), parent);
+    }
 }

@@ -145,6 +145,22 @@ fn resumed(place: &Place, archive: &[u8], tree: &Path) {
     assert!(unpack(archive, place.unpacker(Existing::Refuse)).unwrap_err().contains("already"));
 }
 
+/// The target itself comes first, and gets its time last.
+#[test]
+fn a_tree_without_a_name() {
+    for place in Place::both() {
+        let tree = place.path("outside");
+        fs::create_dir(tree.join("d")).unwrap();
+        fs::write(tree.join("d/f"), "x").unwrap();
+        run("acl", "setfacl", &["-m", "d:u:12345:rwx,g:54321:r", tree.to_str().unwrap()]);
+        set_time(&tree, -5, 7);
+        let names = ["--no-recursion", "--acls", "-C", tree.to_str().unwrap(), ".", "d", "d/f", "canary"];
+        let archive = run("tar", "tar", &[&["--format=pax", "-cf", "-"], &names[..]].concat());
+        assert_eq!(unpack(&archive, place.unpacker(Existing::Refuse)).unwrap().made, 4);
+        assert_same(&tree, &place.path("target"));
+    }
+}
+
 #[test]
 fn paths_longer_than_the_kernel_takes() {
     for place in Place::both() {
