@@ -9,7 +9,6 @@ pub mod limits;
 pub mod links;
 pub mod member;
 pub mod metadata;
-pub mod order;
 pub mod read;
 pub mod roots;
 pub mod sparse;

@@ -22,8 +22,10 @@ pub use error::{Error, Part as RowPart, Problem};
 pub use merge::Merge;
 pub use plan_of::{PlanError, Planner, plan_of};
 pub use read::{Reader, read_and_write};
-pub use text::{PathFault, compare, escaped};
+pub use text::escaped;
 pub use write::{WriteError, Writer};
+
+pub use crate::times::Time;
 
 /// Which index this is: its first line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,15 +146,6 @@ pub struct Inode {
     pub gid: u32,
     /// When the content changed last.
     pub mtime: Time,
-}
-
-/// A time of a file system. The fraction counts forward, before 1970 as well.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time {
-    /// Seconds since 1970.
-    pub seconds: i64,
-    /// Below 10^9.
-    pub nanoseconds: u32,
 }
 
 /// More places of a path that has more than [`limits::PLACES`].

@@ -18,6 +18,7 @@ pub mod index;
 pub mod names;
 pub mod operations;
 mod ordered;
+pub mod paths;
 pub mod pins;
 pub mod plan;
 pub mod receipt;
@@ -27,6 +28,7 @@ pub mod slices;
 mod sort;
 pub mod state;
 pub mod store;
+pub mod times;
 
 pub use error::{Error, PinProblem, Result};
 pub use events::{Events, Warning};

@@ -29,7 +29,7 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
     (
         "offsite",
         &[
-            &["chunks", "frames", "hashes", "names", "ordered", "shown", "slices", "sort"],
+            &["chunks", "frames", "hashes", "names", "ordered", "paths", "shown", "slices", "sort", "times"],
             &["checksums", "receipt/error"],
             &["receipt/check", "receipt/encode", "receipt/parse"],
             &["receipt"],
@@ -50,7 +50,7 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
             &["error"],
             &["files"],
             &["state"],
-            &["archive/metadata", "archive/incident", "archive/order", "archive/roots"],
+            &["archive/metadata", "archive/incident", "archive/roots"],
             &["archive/folder", "archive/links"],
             &["archive/attributes", "archive/excludes"],
             &["archive/header", "archive/walk"],

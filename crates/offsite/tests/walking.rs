@@ -14,9 +14,9 @@ use std::thread;
 
 use offsite::archive::excludes::{ExcludeRules, Excludes};
 use offsite::archive::incident::What;
-use offsite::archive::order;
 use offsite::archive::roots::Roots;
 use offsite::archive::walk::Walk;
+use offsite::paths;
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, mkdirat, openat, renameat, renameat_with};
 use support::{Numbers, all, archive_path, below, name, walk};
 
@@ -68,7 +68,7 @@ fn order_is_that_of_a_sorted_recursion() {
         let (paths, incidents) = all(walk(&[place.path()]));
         assert!(incidents.is_empty());
         assert_eq!(paths, expected, "seed {seed}");
-        assert!(paths.is_sorted_by(|one, other| order::compare(one, other).is_lt()), "seed {seed}");
+        assert!(paths.is_sorted_by(|one, other| paths::compare(one, other).is_lt()), "seed {seed}");
     }
 }
 
@@ -208,10 +208,22 @@ fn depth_is_bound_neither_by_path_lengths_nor_by_open_files() {
     }
     assert_eq!(paths.len(), 3 * depth + 2);
     assert!(most < 80, "{most} folders open");
-    assert!(paths.is_sorted_by(|one, other| order::compare(one, other).is_lt()));
+    assert!(paths.is_sorted_by(|one, other| paths::compare(one, other).is_lt()));
     let longest = paths.iter().find(|path| path.ends_with(b"/deepest")).unwrap();
     assert!(longest.len() > 4500);
     // tempfile's own removal opens as many folders as there are.
+    assert!(std::process::Command::new("rm").arg("-rf").arg(place.keep()).status().unwrap().success());
+}
+
+#[test]
+fn what_has_too_long_a_path_is_a_loss() {
+    let place = tempfile::tempdir().unwrap();
+    branch(place.path(), &"d".repeat(255), 260);
+    let (paths, incidents) = all(walk(&[place.path()]));
+    // Beside each folder, and in it, two files have shorter names.
+    assert_eq!(paths.iter().map(Vec::len).max().unwrap() / 256, paths::LONGEST / 256 - 1);
+    assert!(incidents.len() == 1 && incidents[0].is_loss(), "{incidents:?}");
+    assert!(incidents[0].path.len() > paths::LONGEST);
     assert!(std::process::Command::new("rm").arg("-rf").arg(place.keep()).status().unwrap().success());
 }
 

@@ -6,7 +6,8 @@ use std::fmt::Display;
 use tar::{EntryType, Header};
 
 use crate::archive::attributes::Attributes;
-use crate::archive::metadata::{Kind, Metadata, Time};
+use crate::archive::metadata::{Kind, Metadata};
+use crate::times::Time;
 
 /// Everything in a tar comes in multiples of this.
 pub const BLOCK: u64 = 512;

@@ -1,14 +1,12 @@
 //! Every limit of the archive that is read, each with its unit and its reason. A length read from
-//! input passes one of these before memory is asked for.
+//! input passes one of these before memory is asked for. Those of paths stand in `paths`.
+
+use crate::paths;
 
 /// The unit of a tar stream, in bytes (POSIX.1-2024, pax, "ustar Interchange Format").
 pub const BLOCK: usize = 512;
 
-/// Longest path or link target, in bytes: 1 MiB. The kernel takes 4,095 at a time, but a walk by
-/// handles reaches deeper.
-pub const PATH: usize = 1 << 20;
-
-/// Longest pax header of a member, in bytes: 16 MiB. Two paths of `PATH` bytes and 200 extended
+/// Longest pax header of a member, in bytes: 16 MiB. Two of the longest paths and 200 extended
 /// attributes of the greatest length fit; ext4 keeps all of a file's in one block of 4 KiB.
 pub const PAX_HEADER: usize = 16 << 20;
 
@@ -44,6 +42,6 @@ pub const PIECE: usize = 128 << 10;
 pub const FOLDERS_IN_MEMORY: usize = 4 << 20;
 
 const _: () = {
-    assert!(PAX_HEADER >= 2 * PATH + 200 * (XATTR_NAME + XATTR_VALUE) && XATTR_VALUE < ACL_TEXT);
+    assert!(PAX_HEADER >= 2 * paths::LONGEST + 200 * (XATTR_NAME + XATTR_VALUE) && XATTR_VALUE < ACL_TEXT);
     assert!(PIECE.is_multiple_of(BLOCK));
 };

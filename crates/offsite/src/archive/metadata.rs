@@ -5,6 +5,8 @@ use std::os::fd::AsFd;
 use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, makedev, statx};
 use rustix::io::Errno;
 
+pub use crate::times::Time;
+
 /// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "POSIX has no others")]
@@ -23,16 +25,6 @@ pub enum Kind {
     BlockDevice,
     /// A socket.
     Socket,
-}
-
-/// A time of the file system. The fraction counts forward, before 1970 as well.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(clippy::exhaustive_structs, reason = "a time has no other parts")]
-pub struct Time {
-    /// Seconds since 1970.
-    pub seconds: i64,
-    /// 0 <= nanoseconds < 10^9
-    pub nanoseconds: u32,
 }
 
 /// An inode's metadata, as far as it is stored, tells changes, or tells links.

@@ -18,6 +18,8 @@ use crate::archive::limits;
 use header::Header;
 use pax::Records;
 
+pub use crate::times::Time;
+
 /// The result of reading an archive.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -216,15 +218,6 @@ pub struct Extent {
     pub offset: u64,
     /// How long it is, in bytes.
     pub length: u64,
-}
-
-/// A time as the kernel has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time {
-    /// Seconds since 1970, rounded down.
-    pub seconds: i64,
-    /// Nanoseconds after that, below 10^9.
-    pub nanoseconds: u32,
 }
 
 /// An extended attribute.

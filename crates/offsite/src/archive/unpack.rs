@@ -30,13 +30,15 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::archive::limits;
-use crate::archive::read::{Extent, Kind, Member, Time};
+use crate::archive::read::{Extent, Kind, Member};
+use crate::paths;
+use crate::times::Time;
 use attributes::Object;
 use beneath::Root;
 use folders::Folders;
 use made::Made;
 
-pub use error::{Attribute, Error, LinkFault, PathFault, Problem, Result};
+pub use error::{Attribute, Error, LinkFault, Problem, Result};
 
 /// Receives what could not be made or set; from several threads.
 pub trait Report: Sync {
@@ -138,9 +140,8 @@ impl<'a> Unpacker<'a> {
     /// may replace, what was there before may be gone.
     pub fn member(&self, member: &Member, content: &mut dyn Read) -> Result<Outcome> {
         // The empty path is the target itself.
-        if !(member.path.is_empty() && member.kind == Kind::Directory) {
-            check(&member.path).map_err(|fault| Error::Path { path: member.path.clone(), fault })?;
-        }
+        let check = if member.kind == Kind::Directory { paths::check } else { paths::check_inner };
+        check(&member.path).map_err(|fault| Error::Path { path: member.path.clone(), fault })?;
         let outcome = match &member.kind {
             Kind::Directory => self.directory(member),
             Kind::File { size, extents } => self.file(member, *size, extents.as_deref(), content),
@@ -261,7 +262,7 @@ impl<'a> Unpacker<'a> {
 
     fn hard_link(&self, member: &Member, target: &[u8]) -> Result<Outcome> {
         let fault = |fault| Error::LinkTarget { path: member.path.clone(), target: target.to_vec(), fault };
-        check(target).map_err(|wrong| fault(LinkFault::Path(wrong)))?;
+        paths::check_inner(target).map_err(|wrong| fault(LinkFault::Path(wrong)))?;
         let source = match self.root.resolve(target, OFlags::PATH, Mode::empty()) {
             Ok(source) => source,
             Err(Errno::NOENT | Errno::NOTDIR) => return Err(fault(LinkFault::Missing)),
@@ -463,28 +464,6 @@ fn copy(content: &mut dyn Read, file: &File, mut offset: u64, length: u64, membe
 fn written(member: &Member) -> impl Fn(io::Error) -> Error {
     let path = member.path.clone();
     move |source| Error::System { path: path.clone(), action: "write the file", source }
-}
-
-/// Whether a path leads to something beneath where it begins, component by component.
-fn check(path: &[u8]) -> Result<(), PathFault> {
-    if path.is_empty() {
-        return Err(PathFault::Empty);
-    }
-    if path.len() > limits::PATH {
-        return Err(PathFault::TooLong);
-    }
-    if path.contains(&0) {
-        return Err(PathFault::Nul);
-    }
-    if path.starts_with(b"/") {
-        return Err(PathFault::Absolute);
-    }
-    path.split(|byte| *byte == b'/').try_for_each(|component| match component {
-        b"" => Err(PathFault::EmptyComponent),
-        b"." => Err(PathFault::Current),
-        b".." => Err(PathFault::Parent),
-        _ => Ok(()),
-    })
 }
 
 fn is(stat: &Stat, kind: FileType) -> bool {

@@ -12,6 +12,7 @@ use crate::archive::folder::{Folder, Names, OpenFolders};
 use crate::archive::incident::{Incident, What};
 use crate::archive::metadata::{Kind, Metadata};
 use crate::archive::roots::{Root, Roots};
+use crate::paths;
 
 /// Something to be packed.
 #[derive(Clone, Debug)]
@@ -161,6 +162,9 @@ impl Walk {
         let entry = Entry { path, metadata, parent, own: None };
         if kind != Some(entry.metadata.kind) && self.leave_out(&entry.path, entry.metadata.kind) {
             return None;
+        }
+        if entry.path.len() > paths::LONGEST {
+            return Some(Err(unreadable(&entry.path, "store", Errno::NAMETOOLONG)));
         }
         if is_root && entry.metadata.kind == Kind::Symlink {
             self.incidents.push_back(Incident::new(&entry.path, What::RootIsLink));

@@ -2,8 +2,8 @@
 
 use super::error::{Part as P, Problem};
 use super::limits;
-use super::text::{check_path, compare};
 use super::{END, Entry, Head, Inode, Kind, Part, Place, Row, Tail};
+use crate::paths::{self, compare};
 use crate::plan::Shape;
 
 /// Size of a tar's blocks, in bytes.
@@ -140,7 +140,7 @@ impl Checker {
 
     /// `folder`: whether it is one, where it is there at all.
     fn path(&mut self, path: &[u8], folder: Option<bool>) -> Result<(), Problem> {
-        check_path(path).map_err(Problem::Path)?;
+        paths::check(path).map_err(Problem::Path)?;
         if self.any && compare(&self.path, path).is_ge() {
             return Err(Problem::Order);
         }
@@ -173,11 +173,11 @@ impl Checker {
                 sparse.unwrap_or(*size)
             }
             Kind::Symlink { target } => {
-                wrong(P::Target, target.is_empty() || target.len() > limits::PATH || target.contains(&0))?;
+                wrong(P::Target, target.is_empty() || target.len() > paths::LONGEST || target.contains(&0))?;
                 0
             }
             Kind::HardLink { leader } => {
-                let is_path = !leader.is_empty() && check_path(leader).is_ok();
+                let is_path = paths::check_inner(leader).is_ok();
                 wrong(P::Leader, !is_path || compare(leader, path).is_ge())?;
                 0
             }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 
 use super::limits;
-use super::text::PathFault;
 use crate::names::BackupId;
+use crate::paths::PathFault;
 
 /// What is wrong with an index, and where.
 #[derive(Debug)]

@@ -3,9 +3,7 @@
 
 use offsite_cms::limits::SLICE_SIZE_MAX;
 
-/// Longest path, link target or leader, in bytes: 64 KiB. The kernel takes 4,095 at a time, but a
-/// walk by handles reaches deeper.
-pub const PATH: usize = 64 << 10;
+use crate::paths;
 
 /// Longest line, in bytes: 2 MiB, of which each index of a chain keeps one in memory.
 pub const LINE: usize = 2 << 20;
@@ -40,7 +38,7 @@ const PLACE: usize = 2 + 6 + 11 + 10 + 10 + 9 + 9 + 9;
 const REST: usize = 1024;
 
 const _: () = {
-    assert!(2 * ESCAPED * PATH + PLACES * PLACE + REST <= LINE);
+    assert!(2 * ESCAPED * paths::LONGEST + PLACES * PLACE + REST <= LINE);
     assert!(RUNS * "\"20261123T074500Z-7f3a9c01\",".len() + REST <= LINE);
     assert!(TAKES * " 33554432 33554432".len() + REST < 256 << 10);
     assert!(RAW <= u32::MAX as u64 && SLICE_SIZE_MAX <= u32::MAX as usize);

@@ -4,8 +4,8 @@ use std::io::BufRead;
 
 use super::check::Leaf;
 use super::error::{Error, Problem};
-use super::text::compare;
 use super::{Kind, Place, Reader, Row, Totals, limits};
+use crate::paths::compare;
 use crate::plan::Title;
 
 /// Reads a full index and the deltas on it as one index: the rows of the newest backup, in order,

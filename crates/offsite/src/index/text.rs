@@ -1,10 +1,7 @@
 //! Names as text: UTF-8, with all other bytes and `%` as `%XX`; and that text in JSON. A name has
 //! one text, and a text that is no name's is refused (format.md §12.2).
 
-use std::cmp::Ordering;
 use std::fmt::Write as _;
-
-use super::limits;
 
 /// A name of any bytes as text: what is not UTF-8, and `%`, as `%` and two upper-case hexadecimal
 /// digits.
@@ -136,54 +133,6 @@ fn hex(digits: &[u8], ten: u8) -> Option<u8> {
     }
 }
 
-/// What keeps bytes from being a path of a backup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PathFault {
-    /// It is longer than it may be.
-    #[error("is longer than {} bytes", limits::PATH)]
-    TooLong,
-    /// It has an empty component: it begins or ends with a slash, or has two in a row.
-    #[error("has an empty component")]
-    EmptyComponent,
-    /// A component is `.` or `..`.
-    #[error("has a component '.' or '..'")]
-    Dots,
-    /// It holds a NUL.
-    #[error("holds a NUL")]
-    Nul,
-}
-
-/// Checks a path; the empty one is the folder that everything else lies in.
-pub(super) fn check_path(path: &[u8]) -> Result<(), PathFault> {
-    if path.len() > limits::PATH {
-        return Err(PathFault::TooLong);
-    }
-    if path.contains(&0) {
-        return Err(PathFault::Nul);
-    }
-    if path.is_empty() {
-        return Ok(());
-    }
-    path.split(|byte| *byte == b'/').try_for_each(|component| match component {
-        b"" => Err(PathFault::EmptyComponent),
-        b"." | b".." => Err(PathFault::Dots),
-        _ => Ok(()),
-    })
-}
-
-/// Compares two paths component by component: a folder comes before what it holds, and all that it
-/// holds before whatever follows it. As bytes: '/' sorts below every other.
-#[must_use]
-pub fn compare(one: &[u8], other: &[u8]) -> Ordering {
-    match one.iter().zip(other).find(|(one, other)| one != other) {
-        None => one.len().cmp(&other.len()),
-        Some((b'/', _)) => Ordering::Less,
-        Some((_, b'/')) => Ordering::Greater,
-        Some((one, other)) => one.cmp(other),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,42 +207,6 @@ mod tests {
                 let text = string(&name);
                 assert_eq!(take_string(text.as_bytes()), Ok((name, text.len())));
             }
-        }
-    }
-
-    #[test]
-    fn a_folders_contents_follow_it() {
-        let sorted: [&[u8]; 8] = [b"", b"a", b"a/\x01", b"a/b", b"a/b/c", b"a\x01", b"a!", b"a!/b"];
-        assert!(sorted.is_sorted_by(|one, other| compare(one, other).is_lt()));
-        let by_components = |one: &[u8], other: &[u8]| {
-            let components = |path: &[u8]| path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>();
-            components(one).cmp(&components(other))
-        };
-        for one in sorted {
-            for other in sorted {
-                assert_eq!(compare(one, other), by_components(one, other), "{one:?} {other:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn paths_lead_nowhere_else() {
-        for good in ["", "a", "a/b", "...", "a/.b", "..a/b..", " ", "a\nb"] {
-            assert_eq!(check_path(good.as_bytes()), Ok(()), "{good:?}");
-        }
-        for (bad, fault) in [
-            ("/", PathFault::EmptyComponent),
-            ("/a", PathFault::EmptyComponent),
-            ("a/", PathFault::EmptyComponent),
-            ("a//b", PathFault::EmptyComponent),
-            (".", PathFault::Dots),
-            ("..", PathFault::Dots),
-            ("a/../b", PathFault::Dots),
-            ("a/.", PathFault::Dots),
-            ("a\0", PathFault::Nul),
-            (&"a".repeat(limits::PATH + 1), PathFault::TooLong),
-        ] {
-            assert_eq!(check_path(bad.as_bytes()), Err(fault), "{bad:?}");
         }
     }
 }

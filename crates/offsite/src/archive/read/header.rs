@@ -3,8 +3,10 @@
 use std::ops::Range;
 
 use super::pax::Records;
-use super::{Fault, Field, Kind, Time};
+use super::{Fault, Field, Kind};
 use crate::archive::limits;
+use crate::paths;
+use crate::times::Time;
 
 const NAME: Range<usize> = 0..100;
 const MODE: Range<usize> = 100..108;
@@ -103,7 +105,7 @@ impl Header {
                 _ => {}
             }
         }
-        Ok(path)
+        within_limit(path, "a path")
     }
 
     pub(super) fn kind(&self, records: &Records, size: u64) -> Result<Kind, Fault> {
@@ -134,13 +136,21 @@ impl Header {
             Some(target) => target,
             None => text(&self.block[LINK]).ok_or(Fault::Field(Field::LinkTarget))?,
         };
-        if target.is_empty() { Err(Fault::Field(Field::LinkTarget)) } else { Ok(target.to_vec()) }
+        if target.is_empty() {
+            return Err(Fault::Field(Field::LinkTarget));
+        }
+        within_limit(target.to_vec(), "a link target")
     }
 
     fn device(&self, range: Range<usize>) -> Result<u32, Fault> {
         let number = octal(&self.block[range]).and_then(|number| u32::try_from(number).ok());
         number.ok_or(Fault::Field(Field::Device))
     }
+}
+
+fn within_limit(path: Vec<u8>, what: &'static str) -> Result<Vec<u8>, Fault> {
+    let limit = paths::LONGEST;
+    if path.len() > limit { Err(Fault::TooLong { what, limit }) } else { Ok(path) }
 }
 
 /// A number that stands in the header and, maybe, in a record. Where both are there they must be

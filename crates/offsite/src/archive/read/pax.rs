@@ -3,8 +3,9 @@
 
 use std::collections::HashSet;
 
-use super::{Fault, Time, Xattr};
+use super::{Fault, Xattr};
 use crate::archive::limits;
+use crate::times::Time;
 
 /// What the records say.
 #[derive(Default)]
@@ -84,15 +85,15 @@ fn record(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 fn take(records: &mut Records, sparse: &mut SparseRecords, keyword: &[u8], value: &[u8]) -> Result<(), Fault> {
     let malformed = || Fault::Value(start(keyword));
     match keyword {
-        b"path" => records.path = Some(path(value).ok_or_else(malformed)??),
-        b"linkpath" => records.target = Some(path(value).ok_or_else(malformed)??),
+        b"path" => records.path = Some(path(value).ok_or_else(malformed)?),
+        b"linkpath" => records.target = Some(path(value).ok_or_else(malformed)?),
         b"size" => records.size = Some(size(value).ok_or_else(malformed)?),
         b"uid" => records.uid = Some(id(value).ok_or_else(malformed)?),
         b"gid" => records.gid = Some(id(value).ok_or_else(malformed)?),
         b"mtime" => records.mtime = Some(time(value).ok_or_else(malformed)?),
         b"GNU.sparse.major" => sparse.major = Some(decimal(value).ok_or_else(malformed)?),
         b"GNU.sparse.minor" => sparse.minor = Some(decimal(value).ok_or_else(malformed)?),
-        b"GNU.sparse.name" => sparse.path = Some(path(value).ok_or_else(malformed)??),
+        b"GNU.sparse.name" => sparse.path = Some(path(value).ok_or_else(malformed)?),
         b"GNU.sparse.realsize" => sparse.size = Some(size(value).ok_or_else(malformed)?),
         b"SCHILY.acl.access" => records.access_acl = acl(value)?,
         b"SCHILY.acl.default" => records.default_acl = acl(value)?,
@@ -115,13 +116,9 @@ fn start(keyword: &[u8]) -> Vec<u8> {
     keyword[..keyword.len().min(limits::XATTR_NAME)].to_vec()
 }
 
-/// A path that is not empty and holds no NUL.
-fn path(value: &[u8]) -> Option<Result<Vec<u8>, Fault>> {
-    if value.is_empty() || value.contains(&0) {
-        return None;
-    }
-    let too_long = Fault::TooLong { what: "a path", limit: limits::PATH };
-    Some(if value.len() > limits::PATH { Err(too_long) } else { Ok(value.to_vec()) })
+/// A path or link target that is not empty and holds no NUL. How long it may be depends on whose it is.
+fn path(value: &[u8]) -> Option<Vec<u8>> {
+    if value.is_empty() || value.contains(&0) { None } else { Some(value.to_vec()) }
 }
 
 fn acl(value: &[u8]) -> Result<Option<Vec<u8>>, Fault> {

@@ -1,6 +1,7 @@
 //! Archives by hand, each wrong in one way, and what real programs write.
 
 use super::*;
+use crate::paths;
 use Fault::{
     Checksum, CutOff, Disagree, NotUstar, Padding, Record, RepeatedRecord, SparseMap, StrayPaxHeader, TooLong, TooMany,
     Type, UnknownRecord, Value,
@@ -172,10 +173,19 @@ fn paths_with_junk_are_errors() {
         for value in [&b""[..], b"a\0b"] {
             assert_eq!(fault(&with_record(keyword, value)), (512, Value(keyword.into())));
         }
-        let long = vec![b'a'; limits::PATH + 1];
-        let too_long = TooLong { what: "a path", limit: limits::PATH };
-        assert_eq!(fault(&with_record(keyword, &long)), (512, too_long));
     }
+    let long = vec![b'a'; paths::LONGEST + 1];
+    for (keyword, kind, what) in [("path", b'0', "a path"), ("linkpath", b'1', "a link target")] {
+        let member = with_records(&record(keyword.as_bytes(), &long), &header(b"f", kind, 0), b"");
+        let too_long = TooLong { what, limit: paths::LONGEST };
+        assert_eq!(fault(&member), (512 + padded(&long).len() as u64, too_long));
+        let member = with_records(&record(keyword.as_bytes(), &long[1..]), &header(b"f", kind, 0), b"");
+        assert_eq!(only(&member).offset, 0);
+    }
+    // A folder's slash is no part of its path.
+    let folder = [&long[1..], b"/"].concat();
+    let member = with_records(&record(b"path", &folder), &header(b"f", b'5', 0), b"");
+    assert_eq!(only(&member).path.len(), paths::LONGEST);
     let mut block = header(b"f\0g", b'0', 0);
     assert_eq!(fault(&with_checksum(block.clone())), (0, Fault::Field(Field::Path)));
     block = header(b"l", b'2', 0);

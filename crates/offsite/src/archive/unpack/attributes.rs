@@ -10,7 +10,8 @@ use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid,
 use rustix::io::{Errno, Result};
 
 use super::{Attribute, Problem, Report, acl, beneath};
-use crate::archive::read::{Kind, Member, Time};
+use crate::archive::read::{Kind, Member};
+use crate::times::Time;
 
 const ACCESS_ACL: &str = "system.posix_acl_access";
 const DEFAULT_ACL: &str = "system.posix_acl_default";

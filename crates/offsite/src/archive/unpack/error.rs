@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::archive::limits;
+use crate::paths::PathFault;
 use crate::shown::shown;
 
 /// The result of unpacking.
@@ -75,33 +75,6 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
-}
-
-/// What is wrong with a path in an archive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PathFault {
-    /// That of the target itself, which is a folder.
-    #[error("is empty, as only a folder's can be")]
-    Empty,
-    /// It begins at the root.
-    #[error("is absolute")]
-    Absolute,
-    /// It leads upwards.
-    #[error("holds \"..\"")]
-    Parent,
-    /// It holds a component that says nothing.
-    #[error("holds \".\"")]
-    Current,
-    /// Two slashes, or one at the end.
-    #[error("holds an empty component")]
-    EmptyComponent,
-    /// No name holds it.
-    #[error("holds a NUL")]
-    Nul,
-    /// Longer than may be.
-    #[error("is longer than {} bytes", limits::PATH)]
-    TooLong,
 }
 
 /// What is wrong with a hard link's target.

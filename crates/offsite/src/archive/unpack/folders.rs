@@ -11,8 +11,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::archive::limits;
-use crate::archive::read::{Kind, Member, Time, Xattr};
+use crate::archive::read::{Kind, Member, Xattr};
 use crate::files;
+use crate::times::Time;
 
 /// Of a depth without folders, and before the first of a chain.
 const NONE: u64 = u64::MAX;

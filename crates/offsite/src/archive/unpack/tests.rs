@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::archive::read::{Ending, Reader};
+use crate::paths::PathFault;
 
 /// Keeps what is reported, as text.
 #[derive(Default)]

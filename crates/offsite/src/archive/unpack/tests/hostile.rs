@@ -5,7 +5,7 @@ use crate::archive::read::{self, Xattr};
 
 #[test]
 fn paths_that_lead_elsewhere_are_refused() {
-    let long = vec![b'a'; limits::PATH + 1];
+    let long = vec![b'a'; paths::LONGEST + 1];
     let paths: [(&[u8], PathFault); 18] = [
         (b"", PathFault::Empty),
         (b"/", PathFault::Absolute),
