@@ -6,6 +6,7 @@ use rustix::fs::{fgetxattr, flistxattr, lgetxattr, llistxattr};
 use rustix::io::Errno;
 
 use crate::archive::folder::Folder;
+use crate::archive::limits;
 
 /// An entry's attributes, each as keyword and value of a pax record, sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,9 @@ pub struct AttributeReader {
     names: Vec<u8>,
     value: Vec<u8>,
 }
+
+/// Longest rest of a record, in bytes: eight digits of length, a space, `=`, and a line feed.
+const RECORD: usize = 11;
 
 /// What the kernel takes at most, for all names together and for a value: 64 KiB (`XATTR_LIST_MAX`,
 /// `XATTR_SIZE_MAX`).
@@ -79,14 +83,24 @@ impl AttributeReader {
             Err(Errno::OPNOTSUPP) => 0,
             listed => listed?,
         };
-        let mut attributes = Vec::new();
+        let (mut attributes, mut room) = (Vec::new(), limits::ATTRIBUTES);
         for name in self.names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
             let read = match place {
                 Place::Open(file) => fgetxattr(file, name, &mut self.value[..]),
                 Place::Path(path) => lgetxattr(path, name, &mut self.value[..]),
             };
             match read {
-                Ok(length) => attributes.push(record(name, &self.value[..length])),
+                Ok(length) => {
+                    let (keyword, value) = record(name, &self.value[..length]);
+                    match room.checked_sub(keyword.len() + value.len() + RECORD) {
+                        Some(left) => {
+                            room = left;
+                            attributes.push((keyword, value));
+                        }
+                        // Some file systems let a file have as many as its names fit a list.
+                        None => failed(name, Errno::TOOBIG),
+                    }
+                }
                 // Gone since it was listed.
                 Err(Errno::NODATA) => {}
                 Err(error) => failed(name, error),

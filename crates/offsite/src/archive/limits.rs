@@ -10,6 +10,10 @@ pub const BLOCK: usize = 512;
 /// attributes of the greatest length fit; ext4 keeps all of a file's in one block of 4 KiB.
 pub const PAX_HEADER: usize = 16 << 20;
 
+/// Most of a pax header that a member's attributes may take, in bytes; the rest is for what else it
+/// may say: two paths and some numbers.
+pub const ATTRIBUTES: usize = PAX_HEADER - 2 * paths::LONGEST - (16 << 10);
+
 /// Most records of one pax header. The names of a file's extended attributes together take at
 /// most 64 KiB (`XATTR_LIST_MAX`), each at least seven bytes (`user.a` and a NUL): 9,362.
 pub const PAX_RECORDS: usize = 10_000;
@@ -24,7 +28,8 @@ pub const XATTR_VALUE: usize = 64 << 10;
 /// each less than 100 bytes of text.
 pub const ACL_TEXT: usize = 1 << 20;
 
-/// Most extents of one sparse file: 65,536, which is 1 MiB of memory.
+/// Most extents of one sparse file, the last and empty one included: 65,536, which is 1 MiB of
+/// memory, and at most 2.5 MiB of map. A file with more is stored whole.
 pub const EXTENTS: usize = 1 << 16;
 
 /// Largest file and offset, in bytes: what the kernel's signed 64 bits hold.
@@ -42,6 +47,6 @@ pub const PIECE: usize = 128 << 10;
 pub const FOLDERS_IN_MEMORY: usize = 4 << 20;
 
 const _: () = {
-    assert!(PAX_HEADER >= 2 * paths::LONGEST + 200 * (XATTR_NAME + XATTR_VALUE) && XATTR_VALUE < ACL_TEXT);
+    assert!(ATTRIBUTES >= 200 * (XATTR_NAME + XATTR_VALUE) && XATTR_VALUE < ACL_TEXT);
     assert!(PIECE.is_multiple_of(BLOCK));
 };

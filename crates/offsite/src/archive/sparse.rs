@@ -6,6 +6,7 @@ use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
 use crate::archive::header::BLOCK;
+use crate::archive::limits::EXTENTS;
 
 /// A piece of a file, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +23,6 @@ impl Segment {
         self.offset + self.length
     }
 }
-
-/// How many entries a map has at most, the last one included; a file with more is stored whole.
-/// At most 65,536 x 2 x 20 bytes: 2.5 MiB of map.
-pub const EXTENTS: usize = 65_536;
 
 /// The pieces of a file that hold data; None if that is all of it, or holes cannot be told.
 ///

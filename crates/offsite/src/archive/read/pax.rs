@@ -176,9 +176,9 @@ fn size(value: &[u8]) -> Option<u64> {
     decimal(value).filter(|size| *size <= limits::FILE_SIZE)
 }
 
-/// An owner or group; the greatest number means "none" to the kernel.
+/// An owner or group.
 fn id(value: &[u8]) -> Option<u32> {
-    decimal(value).and_then(|id| u32::try_from(id).ok()).filter(|id| *id != u32::MAX)
+    decimal(value).and_then(|id| u32::try_from(id).ok())
 }
 
 /// `[-]SECONDS[.FRACTION]` with at most nine digits of fraction; the sign is that of the whole.

@@ -128,7 +128,7 @@ fn records_are_read() {
     assert_eq!(time(b"-7"), at(-7, 0));
     assert_eq!(time(b"99999999999.000000001"), at(99_999_999_999, 1));
     assert_eq!(only(&with_record("uid", b"0")).uid, 0);
-    assert_eq!(only(&with_record("uid", b"4294967294")).uid, u32::MAX - 1);
+    assert_eq!(only(&with_record("uid", b"4294967295")).uid, u32::MAX);
     assert_eq!(only(&with_record("path", b"\xff\n=")).path, b"\xff\n=");
     assert_eq!(only(&with_record("SCHILY.acl.access", b"user::rwx\n")).access_acl.unwrap(), b"user::rwx\n");
     let xattr = only(&with_record("SCHILY.xattr.user.a%3Db%25%zz", b"\0\n")).xattrs.remove(0);
@@ -150,7 +150,7 @@ fn a_number_with_junk_is_an_error() {
     for value in [&b"-"[..], b".5", b"1.", b"--1", b"9223372036854775808", b"1.5-"] {
         assert_eq!(fault(&with_record("mtime", value)), (512, Value(b"mtime".to_vec())));
     }
-    for value in [&b"-1"[..], b"4294967295"] {
+    for value in [&b"-1"[..], b"4294967296"] {
         assert_eq!(fault(&with_record("uid", value)), (512, Value(b"uid".to_vec())));
     }
     for (at, field) in

@@ -28,9 +28,11 @@ pub(super) enum Object<'a> {
 
 impl Object<'_> {
     fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
-        // The greatest number means "none" to the kernel.
-        let uid = uid.filter(|uid| *uid != u32::MAX).map(Uid::from_raw);
-        let gid = gid.filter(|gid| *gid != u32::MAX).map(Gid::from_raw);
+        // The greatest number means "leave it" to the kernel, and is nobody's.
+        if uid == Some(u32::MAX) || gid == Some(u32::MAX) {
+            return Err(Errno::INVAL);
+        }
+        let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
         match self {
             Self::Open(file) => rustix::fs::fchown(file, uid, gid),
             Self::Pinned(handle) => rustix::fs::chownat(handle, "", uid, gid, AtFlags::EMPTY_PATH),

@@ -265,6 +265,19 @@ fn what_a_plain_user_cannot_is_reported() {
     });
 }
 
+/// The greatest number means "leave it" to the kernel: what has it stays ours, and must not run as us.
+#[test]
+fn the_owner_that_nobody_is_is_reported() {
+    let place = Place::new(true);
+    let unpacker = place.unpacker(Existing::Refuse);
+    let own = file("f");
+    for (path, uid, gid, mode) in [("u", u32::MAX, own.gid, 0o755), ("g", own.uid, u32::MAX, 0o4755)] {
+        unpacker.put(&Member { uid, gid, mode: 0o6755, ..file(path) }).unwrap();
+        assert_eq!(place.problems.taken().len(), 1);
+        assert_eq!(fs::metadata(place.target(path)).unwrap().mode() & 0o7777, mode);
+    }
+}
+
 /// A leader's member under its follower's path is the file itself.
 #[test]
 fn a_follower_without_its_leader_is_the_file() {
