@@ -11,7 +11,7 @@ use crate::archive::header::{END, padding};
 use crate::archive::member::{Content, LeadsTo, Member, Packer, read_padded};
 use crate::archive::metadata::{self, Metadata};
 use crate::frames::Compressor;
-use crate::index::{Entry, Inode, Kind, Time};
+use crate::index::{Entry, Inode, Kind};
 use crate::operations::backup::jobs::{Bundle, Done, Frame, Item, Job, Piece};
 use crate::operations::backup::limits::Limits;
 use crate::operations::backup::tally::Tally;
@@ -220,8 +220,8 @@ pub(super) fn entry(path: Vec<u8>, member: &Member) -> Entry {
         LeadsTo::Nothing => kind(metadata, content),
     };
     let Metadata { mode, uid, gid, modified, .. } = *metadata;
-    let mtime = Time { seconds: modified.seconds, nanoseconds: modified.nanoseconds };
-    Entry { path, kind, inode: Inode { mode, uid, gid, mtime }, links, torn: false, places: Vec::new() }
+    let inode = Inode { mode, uid, gid, mtime: modified };
+    Entry { path, kind, inode, links, torn: false, places: Vec::new() }
 }
 
 fn kind(metadata: &Metadata, content: &Content) -> Kind {
