@@ -6,11 +6,12 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use offsite::files::Place;
-use offsite::{Events, Warning};
+use offsite::{Damage, Events, Warning};
 use zeroize::Zeroizing;
 
 use crate::words;
@@ -47,14 +48,18 @@ pub(crate) fn note_if_typed(input: &Place) {
 }
 
 /// A bar on a terminal, silence elsewhere.
-pub(crate) struct Progress(ProgressBar);
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    /// Whether something in a store was wrong.
+    damaged: AtomicBool,
+}
 
 impl Progress {
     /// For an input of `length` bytes, if that is known. None beside output on the same terminal.
     pub(crate) fn new(length: Option<u64>, output: Option<&Place>) -> Self {
         let shares_terminal = output == Some(&Place::Standard) && io::stdout().is_terminal();
         if !io::stderr().is_terminal() || shares_terminal {
-            return Self(ProgressBar::hidden());
+            return Self::of(ProgressBar::hidden());
         }
         let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
         let template = match length {
@@ -67,22 +72,41 @@ impl Progress {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self(bar)
+        Self::of(bar)
+    }
+
+    /// No bar, words only.
+    pub(crate) fn silent() -> Self {
+        Self::of(ProgressBar::hidden())
+    }
+
+    fn of(bar: ProgressBar) -> Self {
+        Self { bar, damaged: AtomicBool::new(false) }
+    }
+
+    /// Whether something in a store was wrong; it has been said.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
     }
 
     /// Takes the bar off the screen.
     pub(crate) fn clear(&self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
 
 impl Events for Progress {
     fn progress(&self, bytes: u64) {
-        self.0.inc(bytes);
+        self.bar.inc(bytes);
     }
 
     fn warn(&self, event: Warning) {
-        self.0.suspend(|| warning(&words::of_warning(&event)));
+        self.bar.suspend(|| warning(&words::of_warning(&event)));
+    }
+
+    fn damage(&self, damage: &Damage) {
+        self.damaged.store(true, Ordering::Relaxed);
+        self.bar.suspend(|| error(&damage.to_string()));
     }
 }
 

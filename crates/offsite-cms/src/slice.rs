@@ -315,9 +315,28 @@ impl SliceOpener {
     ///
     /// What is wrong with it.
     pub fn open<'a>(&self, number: u32, slice: &'a mut [u8]) -> Result<&'a [u8], SliceProblem> {
-        let last = self.0.body_at(number, false, slice).is_none();
-        let plaintext = self.0.open(number, last, slice)?;
+        let plaintext = self.open_within(number, slice)?;
         Ok(&slice[plaintext])
+    }
+
+    /// As [`Self::open`]; gives back where the plaintext lies in `slice`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn open_within(&self, number: u32, slice: &mut [u8]) -> Result<Range<usize>, SliceProblem> {
+        let last = self.0.body_at(number, false, slice).is_none();
+        self.0.open(number, last, slice)
+    }
+
+    /// Opens a slice of a stream that is read from its start to its end: whether it is the last
+    /// matters. That all but the last are of one size is for the caller to see to.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn open_in_stream(&self, number: u32, last: bool, slice: &mut [u8]) -> Result<Range<usize>, SliceProblem> {
+        self.0.open(number, last, slice)
     }
 }
 

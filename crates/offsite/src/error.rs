@@ -1,11 +1,18 @@
 //! Why an operation ended, with the file at hand.
 
+use std::ffi::OsStr;
+use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use offsite_cms as cms;
 
+use crate::damage::Damage;
+use crate::hashes::Fingerprint;
+use crate::names::{BackupId, BackupName, HostName, ObjectName, SetName};
+use crate::receipt::rfc_3339;
 use crate::shown::shown;
 use crate::{index, receipt, store};
 
@@ -108,6 +115,62 @@ pub enum Error {
     /// A store does not do what it was asked for.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// What lies in the store is damaged, lost, or put there by somebody else.
+    #[error(transparent)]
+    Damage(#[from] Damage),
+    /// An object is what its receipt says, and this private key does not open it.
+    #[error("{object}: {source}")]
+    WrongKey {
+        /// The object.
+        object: ObjectName,
+        /// Whose it is instead.
+        source: cms::Error,
+    },
+    /// The store has no backup, or none of this host and set.
+    #[error("there is no backup{}", of(.host.as_ref(), .set.as_ref()))]
+    NoBackup {
+        /// The host, where one was named.
+        host: Option<HostName>,
+        /// The set, where one was named.
+        set: Option<SetName>,
+    },
+    /// There are backups of this set, but not this one.
+    #[error("there is no backup {}", .0)]
+    NoSuchBackup(BackupName),
+    /// The store holds backups of several hosts or sets, and it was not said which is meant.
+    #[error("the store holds backups of {} sets: {}", .0.len(), sets(.0))]
+    Ambiguous(Vec<(HostName, SetName)>),
+    /// Several signers signed backups of a set, and no pin says which to trust.
+    #[error("the backups of {host}/{set} are of several signers: {}", list(.signers))]
+    SeveralSigners {
+        /// The host.
+        host: HostName,
+        /// The set.
+        set: SetName,
+        /// The signers, by the time of their first backup.
+        signers: Vec<SignerDates>,
+    },
+    /// Nothing in the backup has these paths.
+    #[error("not in the backup: {}", paths(.0))]
+    NoSuchPath(Vec<Vec<u8>>),
+}
+
+/// A signer of a set, and from when to when it signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignerDates {
+    /// Whom people tell it by.
+    pub signer: Fingerprint,
+    /// Its earliest backup.
+    pub first: BackupId,
+    /// Its latest backup.
+    pub last: BackupId,
+}
+
+impl fmt::Display for SignerDates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { signer, first, last } = self;
+        write!(f, "{signer} from {} to {}", rfc_3339(first.start()), rfc_3339(last.start()))
+    }
 }
 
 /// Why a value of `--signer` does not say whom to trust.
@@ -147,4 +210,36 @@ impl Error {
 
 fn named(path: Option<&Path>) -> String {
     path.map(|path| format!("{}: ", shown(path))).unwrap_or_default()
+}
+
+/// Most of a list in a message. Ten thousand hosts can share a store.
+const SHOWN: usize = 20;
+
+fn shortened<T>(all: &[T], text: impl Fn(&T) -> String) -> String {
+    let mut shown: Vec<String> = all.iter().take(SHOWN).map(text).collect();
+    if all.len() > SHOWN {
+        shown.push(format!("and {} more", all.len() - SHOWN));
+    }
+    shown.join(", ")
+}
+
+fn of(host: Option<&HostName>, set: Option<&SetName>) -> String {
+    match (host, set) {
+        (Some(host), Some(set)) => format!(" of {host}/{set}"),
+        (Some(host), None) => format!(" of the host {host}"),
+        (None, Some(set)) => format!(" of a set {set}"),
+        (None, None) => " in the store".to_owned(),
+    }
+}
+
+fn sets(sets: &[(HostName, SetName)]) -> String {
+    shortened(sets, |(host, set)| format!("{host}/{set}"))
+}
+
+fn list(signers: &[SignerDates]) -> String {
+    shortened(signers, SignerDates::to_string)
+}
+
+fn paths(paths: &[Vec<u8>]) -> String {
+    shortened(paths, |path| shown(Path::new(OsStr::from_bytes(path))))
 }

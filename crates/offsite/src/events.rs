@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use crate::archive::incident::Incident;
+use crate::damage::Damage;
+use crate::error::SignerDates;
 use crate::hashes::Fingerprint;
-use crate::names::BackupId;
+use crate::names::{BackupId, HostName, SetName};
 use crate::receipt::NoPrevious;
 
 /// Receives what an operation tells. Words and bars are the caller's.
@@ -14,6 +16,10 @@ pub trait Events: Sync {
 
     /// Something that the user should know, and that stops nothing.
     fn warn(&self, warning: Warning);
+
+    /// Something in the store is wrong; the operation goes on without it. All that was asked for is
+    /// done only where this was never called.
+    fn damage(&self, damage: &Damage);
 }
 
 /// Something that the user should know.
@@ -57,4 +63,15 @@ pub enum Warning {
     ReceiptUnconfirmed(BackupId),
     /// The receipt before this backup's is not known.
     ChainBroken(NoPrevious),
+    /// No signer is pinned: whoever could write into the store could have made these backups.
+    OriginNotProven,
+    /// Several signers signed backups of one set, and no pin says which to trust.
+    SeveralSigners {
+        /// The host.
+        host: HostName,
+        /// The set.
+        set: SetName,
+        /// The signers, by the time of their first backup.
+        signers: Vec<SignerDates>,
+    },
 }

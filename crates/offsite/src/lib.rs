@@ -9,6 +9,7 @@ pub use offsite_cms as cms;
 pub mod archive;
 pub mod checksums;
 mod chunks;
+pub mod damage;
 mod error;
 mod events;
 pub mod files;
@@ -30,6 +31,7 @@ pub mod state;
 pub mod store;
 pub mod times;
 
-pub use error::{Error, PinProblem, Result};
+pub use damage::Damage;
+pub use error::{Error, PinProblem, Result, SignerDates};
 pub use events::{Events, Warning};
 pub use shown::shown;

@@ -215,6 +215,61 @@ impl FromStr for BackupId {
     }
 }
 
+/// A backup among those of all hosts and sets. Its text, `host/set/backup`, is also the context that
+/// its messages are bound to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackupName {
+    /// The host.
+    pub host: HostName,
+    /// The set.
+    pub set: SetName,
+    /// The backup.
+    pub backup: BackupId,
+}
+
+impl BackupName {
+    /// The backup whose receipt has this name, if any has.
+    #[must_use]
+    pub fn of_receipt(object: &ObjectName) -> Option<Self> {
+        let mut parts = object.as_str().strip_prefix("receipts/")?.strip_suffix(".p7s")?.split('/');
+        let host = parts.next()?.parse().ok()?;
+        let set = parts.next()?.parse().ok()?;
+        let backup = parts.next()?.parse().ok()?;
+        parts.next().is_none().then_some(Self { host, set, backup })
+    }
+
+    /// The same set's backup of another id.
+    #[must_use]
+    pub fn sibling(&self, backup: BackupId) -> Self {
+        Self { backup, ..self.clone() }
+    }
+
+    /// The receipt.
+    #[must_use]
+    pub fn receipt(&self) -> ObjectName {
+        ObjectName::receipt(&self.host, &self.set, self.backup)
+    }
+
+    /// What lies in the backup's folder beside slices.
+    #[must_use]
+    pub fn file(&self, file: BackupFile) -> ObjectName {
+        ObjectName::file(&self.host, &self.set, self.backup, file)
+    }
+
+    /// The slice of this number that the backup put.
+    #[must_use]
+    pub fn slice(&self, number: u32) -> ObjectName {
+        ObjectName(format!("data/{self}/slice-{number:08}.p7m"))
+    }
+}
+
+impl fmt::Display for BackupName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, set, backup } = self;
+        write!(f, "{host}/{set}/{backup}")
+    }
+}
+
 /// What lies in a backup's folder beside slices. The order is that of a receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BackupFile {
@@ -323,6 +378,24 @@ mod tests {
             assert_eq!(name.as_str().parse(), Ok(name));
         }
         assert!(ObjectName::data(&host, &set, id, "../index.p7m").is_err());
+    }
+
+    #[test]
+    fn a_receipt_tells_its_backup() {
+        let of = |name: &str| BackupName::of_receipt(&name.parse().unwrap());
+        let name = of("receipts/web-1/default/20261123T074500Z-7f3a9c01.p7s").unwrap();
+        assert_eq!(name.to_string(), "web-1/default/20261123T074500Z-7f3a9c01");
+        assert_eq!(name.receipt().as_str(), "receipts/web-1/default/20261123T074500Z-7f3a9c01.p7s");
+        for other in [
+            "receipts/web-1/default/20261123T074500Z-7f3a9c01",
+            "receipts/web-1/20261123T074500Z-7f3a9c01.p7s",
+            "receipts/web-1/default/more/20261123T074500Z-7f3a9c01.p7s",
+            "receipts/web-1/default/20261123T074500Z-7f3a9c01.p7s/20261123T074500Z-7f3a9c01.p7s",
+            "receipts/web-1/default/latest.p7s",
+            "data/web-1/default/20261123T074500Z-7f3a9c01.p7s",
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
     }
 
     #[test]

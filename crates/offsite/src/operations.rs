@@ -1,14 +1,19 @@
-//! What a user asks for: each operation joins files with messages.
+//! What a user asks for: each operation joins files, or a store, with messages.
 
 pub mod backup;
+pub mod backups;
 mod decrypt;
 mod encrypt;
+mod files;
 mod inspect;
 mod keygen;
 mod keys;
+mod list;
 
 pub use decrypt::{Decrypt, decrypt};
 pub use encrypt::{Encrypt, encrypt};
+pub use files::files;
 pub use inspect::inspect;
 pub use keygen::{Keygen, NewFiles, keygen};
 pub use keys::{read_private_key, read_recipients};
+pub use list::list;

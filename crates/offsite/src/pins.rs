@@ -71,6 +71,12 @@ impl Pins {
         self.signers.entry(host.clone()).or_default().insert(signer);
     }
 
+    /// Whether nothing is pinned at all, so that no signer is proven.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.given
+    }
+
     /// What the pins say of this signer of this host's backups.
     #[must_use]
     pub fn check(&self, host: &HostName, signer: &Certificate) -> Verdict {

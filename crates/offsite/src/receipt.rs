@@ -21,6 +21,7 @@ use crate::hashes::{Fingerprint, Hashed, Sha256};
 use crate::names::{BackupFile, BackupId, HostName, SetName};
 
 pub use check::limits;
+pub use encode::rfc_3339;
 pub use error::{Error, Problem, Result, TimeProblem};
 
 /// What a backup consists of.

@@ -120,8 +120,9 @@ fn run(run: &Run) -> String {
     )
 }
 
-/// `2026-11-23T07:45:00Z`
-pub(super) fn rfc_3339(time: OffsetDateTime) -> String {
+/// A time as a receipt has it: `2026-11-23T07:45:00Z`.
+#[must_use]
+pub fn rfc_3339(time: OffsetDateTime) -> String {
     // Through the number of seconds, so that any offset becomes UTC and none can overflow.
     let seconds = time.unix_timestamp().clamp(0, LATEST);
     let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);

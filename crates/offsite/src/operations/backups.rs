@@ -1,0 +1,21 @@
+//! Reading backups from a store: finding receipts, trusting them, and opening what they list. Shared
+//! by every operation that reads.
+//!
+//! The order of trust (format.md §14) is the order of the steps: [`survey`] verifies receipts and
+//! asks the [pins](crate::pins), [`choose`] decides for one of them, and a [`Backup`] opens objects
+//! only once they are of the size and SHA-256 that this receipt lists.
+
+mod choose;
+mod find;
+mod objects;
+mod open;
+mod selection;
+mod slices;
+mod stream;
+
+pub use choose::{Which, choose, signers};
+pub use find::{Found, Scope, survey};
+pub use open::Backup;
+pub use selection::Selection;
+pub use slices::{OpenedSlice, SliceReader, Slices};
+pub use stream::Plaintext;

@@ -1,0 +1,193 @@
+//! Finding backups: their receipts, verified.
+
+use std::ops::ControlFlow;
+
+use time::{Duration, OffsetDateTime};
+
+use crate::damage::{Damage, Problem};
+use crate::error::{Error, Result};
+use crate::events::Events;
+use crate::hashes::{Fingerprint, Hashed};
+use crate::names::{BackupName, Folder, HostName, SetName};
+use crate::pins::{Pins, Verdict};
+use crate::receipt::{self, Counts, Given, Receipt, Status};
+use crate::store::{self, Reason};
+
+/// How much later than it was stored a receipt may say that it was made: clocks differ.
+const AHEAD: Duration = Duration::days(1);
+
+/// Of which hosts and sets backups are looked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// This host's; None for every host's.
+    pub host: Option<HostName>,
+    /// Sets of this name; None for all.
+    pub set: Option<SetName>,
+}
+
+impl Scope {
+    fn holds(&self, name: &BackupName) -> bool {
+        self.host.as_ref().is_none_or(|host| *host == name.host) && self.set.as_ref().is_none_or(|set| *set == name.set)
+    }
+
+    /// The folder of all receipts in it.
+    fn folder(&self) -> Folder {
+        let folder = match (&self.host, &self.set) {
+            (None, _) => "receipts".to_owned(),
+            (Some(host), None) => format!("receipts/{host}"),
+            (Some(host), Some(set)) => format!("receipts/{host}/{set}"),
+        };
+        folder.parse().expect("a host and a set are names of folders")
+    }
+}
+
+/// A backup, as its receipt has it; the lists of what it consists of are left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Host, set and id.
+    pub name: BackupName,
+    /// The receipt as it is stored.
+    pub receipt: Hashed,
+    /// When the store says that the receipt was put.
+    pub stored: OffsetDateTime,
+    /// When the backup ended.
+    pub end: OffsetDateTime,
+    /// What was backed up.
+    pub given: Given,
+    /// Whether everything is in it.
+    pub status: Status,
+    /// How much was backed up.
+    pub counts: Counts,
+    /// Bytes that the run put.
+    pub stored_bytes: u64,
+    /// Who signed it.
+    pub signer: Fingerprint,
+    /// Whether that signer is trusted.
+    pub trust: Verdict,
+}
+
+impl Found {
+    /// That its signer is not among those that are pinned, if that is so.
+    #[must_use]
+    pub fn distrust(&self) -> Option<Damage> {
+        let problem = Problem::NotPinned(self.signer);
+        (self.trust == Verdict::NotPinned).then(|| Damage { object: self.name.receipt(), problem })
+    }
+
+    /// When the backup started, as it says itself.
+    #[must_use]
+    pub fn start(&self) -> OffsetDateTime {
+        self.name.backup.start()
+    }
+
+    /// The time that counts: a clock that ran ahead does not make a backup the latest for long.
+    #[must_use]
+    pub fn time(&self) -> OffsetDateTime {
+        self.start().min(self.stored)
+    }
+}
+
+/// A receipt that is listed and not yet read.
+pub(super) struct Listing {
+    pub(super) name: BackupName,
+    stored: OffsetDateTime,
+}
+
+/// Reads and verifies all receipts in the scope, one at a time, ordered by host, set and id. What is
+/// no valid receipt is told to `events`, and passed over; so is one that is deleted meanwhile.
+///
+/// # Errors
+///
+/// [`Error::Store`].
+pub fn survey(
+    store: &dyn store::Read,
+    scope: &Scope,
+    pins: &Pins,
+    events: &dyn Events,
+    each: &mut dyn FnMut(Found, Receipt),
+) -> Result<()> {
+    read_all(store, &listings(store, scope, events)?, pins, &mut |read| {
+        match read {
+            Ok((found, receipt)) => each(found, receipt),
+            Err(damage) => events.damage(&damage),
+        }
+        Ok(())
+    })
+}
+
+/// Reads and verifies these receipts, one at a time, but for those that are no longer there.
+pub(super) fn read_all(
+    store: &dyn store::Read,
+    listings: &[Listing],
+    pins: &Pins,
+    each: &mut dyn FnMut(Result<(Found, Receipt), Damage>) -> Result<()>,
+) -> Result<()> {
+    for listing in listings {
+        match read(store, listing, pins) {
+            Ok(Some(read)) => each(Ok(read))?,
+            Ok(None) => {}
+            Err(Error::Damage(damage)) => each(Err(damage))?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The names of all receipts in the scope, in order.
+pub(super) fn listings(store: &dyn store::Read, scope: &Scope, events: &dyn Events) -> Result<Vec<Listing>> {
+    let mut listings = Vec::new();
+    store.list(&scope.folder(), &mut |listed| {
+        match BackupName::of_receipt(&listed.object) {
+            Some(name) if scope.holds(&name) => listings.push(Listing { name, stored: listed.time }),
+            Some(_) => {}
+            None => events.damage(&Damage { object: listed.object, problem: Problem::NotAReceipt }),
+        }
+        ControlFlow::Continue(())
+    })?;
+    // A store goes by the bytes of whole names, in which `a-b/` comes before `a/`.
+    listings.sort_unstable_by(|one: &Listing, other: &Listing| one.name.cmp(&other.name));
+    Ok(listings)
+}
+
+/// Reads and verifies a receipt; None where it is no longer there.
+fn read(store: &dyn store::Read, listing: &Listing, pins: &Pins) -> Result<Option<(Found, Receipt)>> {
+    let Listing { name, stored } = listing;
+    let object = name.receipt();
+    let problem = match store.get(&object, receipt::limits::SIZE) {
+        Ok(message) => match verify(&message, name, *stored) {
+            Ok(receipt) => return Ok(Some((found(&message, &receipt, listing, pins), receipt))),
+            Err(problem) => problem,
+        },
+        Err(error) => match error.reason {
+            Reason::NotFound => return Ok(None),
+            Reason::TooLarge { limit } => Problem::TooLong(limit as u64),
+            Reason::NotAnObject => Problem::NotAnObject,
+            // One bad sector must not hide all other backups.
+            Reason::Io(source) => Problem::Unreadable(source),
+            _ => return Err(error.into()),
+        },
+    };
+    Err(Damage { object, problem }.into())
+}
+
+fn verify(message: &[u8], name: &BackupName, stored: OffsetDateTime) -> Result<Receipt, Problem> {
+    let BackupName { host, set, backup } = name;
+    let receipt = receipt::open(message, host, set, *backup).map_err(Problem::Receipt)?;
+    let signed = receipt.start();
+    if signed - stored > AHEAD { Err(Problem::Future { signed, stored }) } else { Ok(receipt) }
+}
+
+fn found(message: &[u8], receipt: &Receipt, listing: &Listing, pins: &Pins) -> Found {
+    Found {
+        name: listing.name.clone(),
+        receipt: Hashed::of(message),
+        stored: listing.stored,
+        end: receipt.end,
+        given: receipt.given,
+        status: receipt.status(),
+        counts: receipt.counts,
+        stored_bytes: receipt.stored_bytes(),
+        signer: Fingerprint::of(&receipt.signer),
+        trust: pins.check(&listing.name.host, &receipt.signer),
+    }
+}

@@ -1,0 +1,35 @@
+//! Getting what a receipt lists.
+
+use offsite_cms as cms;
+
+use crate::damage::{Damage, Problem};
+use crate::error::{Error, Result};
+use crate::hashes::{Hashed, Sha256};
+use crate::names::ObjectName;
+use crate::store::{self, Reason};
+
+/// Gets an object that must be so long and have this hash.
+pub(super) fn get(store: &dyn store::Read, object: &ObjectName, expected: Hashed) -> Result<Vec<u8>> {
+    let damage = |problem| Error::from(Damage { object: object.clone(), problem });
+    let limit = usize::try_from(expected.size).unwrap_or(usize::MAX);
+    let bytes = store.get(object, limit).map_err(|error| match error.reason {
+        Reason::NotFound => damage(Problem::Missing),
+        Reason::NotAnObject => damage(Problem::NotAnObject),
+        Reason::TooLarge { limit } => damage(Problem::TooLong(limit as u64)),
+        _ => error.into(),
+    })?;
+    if bytes.len() != limit {
+        return Err(damage(Problem::Size { found: bytes.len() as u64, expected: expected.size }));
+    }
+    if Sha256::of(&bytes) != expected.sha256 { Err(damage(Problem::Hash)) } else { Ok(bytes) }
+}
+
+/// By blame: an object that is the one listed, and that does not open.
+pub(super) fn not_opened(object: &ObjectName, error: cms::Error) -> Error {
+    let object = object.clone();
+    match error {
+        source @ (cms::Error::NotForThisKey { .. } | cms::Error::Decryption) => Error::WrongKey { object, source },
+        source @ cms::Error::Crypto(_) => Error::Cms { path: None, source },
+        source => Damage { object, problem: Problem::Message(source) }.into(),
+    }
+}

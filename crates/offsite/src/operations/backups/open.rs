@@ -1,0 +1,147 @@
+//! Opening what a backup's receipt lists.
+
+use std::io;
+
+use offsite_cms::PrivateKey;
+
+use super::find::Found;
+use super::objects;
+use super::slices::SliceReader;
+use super::stream::{Plaintext, Which};
+use crate::damage::{Damage, Problem};
+use crate::error::{Error, Result};
+use crate::hashes::Hashed;
+use crate::index::{self, Merge};
+use crate::names::{BackupFile, BackupId, BackupName};
+use crate::plan::{self, Shape};
+use crate::receipt::{self, Given, Receipt};
+use crate::store;
+
+/// A backup that is trusted, and a private key to open it with.
+pub struct Backup<'a> {
+    store: &'a dyn store::Read,
+    key: &'a PrivateKey,
+    name: BackupName,
+    receipt: Receipt,
+}
+
+impl<'a> Backup<'a> {
+    /// Reads the backup's receipt once more, which must be the one that was found.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damage`], [`Error::Store`].
+    pub fn open(store: &'a dyn store::Read, key: &'a PrivateKey, found: &Found) -> Result<Self> {
+        let name = found.name.clone();
+        let object = name.receipt();
+        let message = objects::get(store, &object, found.receipt)?;
+        let receipt = receipt::open(&message, &name.host, &name.set, name.backup);
+        let receipt = receipt.map_err(|error| Damage { object, problem: Problem::Receipt(error) })?;
+        Ok(Self { store, key, name, receipt })
+    }
+
+    /// Host, set and id.
+    #[must_use]
+    pub fn name(&self) -> &BackupName {
+        &self.name
+    }
+
+    /// What it consists of.
+    #[must_use]
+    pub fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+
+    /// What it holds: its own index and those that this one builds on, as one. Memory: an object of
+    /// each, and its [`Plaintext`]'s.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damage`], [`Error::WrongKey`], [`Error::Store`].
+    pub fn index(&self) -> Result<Merge<Plaintext<'a>>> {
+        let chain = self.receipt.index_chain.chunk_by(|one, other| one.backup == other.backup);
+        let mut readers = chain
+            .map(|objects| self.one_index(objects[0].backup, objects.iter().map(|object| object.contents).collect()))
+            .collect::<Result<Vec<_>>>()?;
+        readers.push(self.one_index(self.name.backup, self.objects(|file| matches!(file, BackupFile::Index(_))))?);
+        Merge::new(readers).map_err(|error| self.index_error(error))
+    }
+
+    /// The index of this backup, or of one in its chain.
+    fn one_index(&self, backup: BackupId, objects: Vec<Hashed>) -> Result<index::Reader<Plaintext<'a>>> {
+        let name = self.name.sibling(backup);
+        let object = name.file(BackupFile::Index(0));
+        let text = Plaintext::new(self.store, self.key, name.clone(), Which::Index, objects)?;
+        let reader = index::Reader::new(text).map_err(|error| self.index_error_of(backup, error))?;
+        let title = &reader.head().title;
+        let of = BackupName { host: title.host.clone(), set: title.set.clone(), backup: title.backup };
+        let given_files = self.receipt.given == Given::Files;
+        let problem = if of != name {
+            Some(Problem::OtherBackup(of.to_string()))
+        } else if (title.shape == Shape::Tar) != given_files {
+            Some(Problem::OtherShape)
+        } else {
+            None
+        };
+        problem.map_or(Ok(reader), |problem| Err(Damage { object, problem }.into()))
+    }
+
+    /// The plan's text. That it is this backup's shows when it is compared with the one that follows
+    /// from the index.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damage`], [`Error::WrongKey`], [`Error::Store`].
+    pub fn plan(&self) -> Result<Plaintext<'a>> {
+        let objects = self.objects(|file| matches!(file, BackupFile::Plan(_)));
+        Plaintext::new(self.store, self.key, self.name.clone(), Which::Plan, objects)
+    }
+
+    /// The slices that the backup needs. Gets the lists of all of them first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damage`], [`Error::Store`].
+    pub fn slices(&self) -> Result<SliceReader<'a>> {
+        SliceReader::new(self.store, self.key, &self.name, &self.receipt)
+    }
+
+    /// What the backup's own objects of a kind must be, in order.
+    fn objects(&self, is: fn(BackupFile) -> bool) -> Vec<Hashed> {
+        let objects = self.receipt.objects.iter().filter(|object| is(object.file));
+        objects.map(|object| object.contents).collect()
+    }
+
+    /// An error of [`Self::index`]'s rows, by blame.
+    #[must_use]
+    pub fn index_error(&self, error: index::Error) -> Error {
+        self.index_error_of(error.backup.unwrap_or(self.name.backup), error)
+    }
+
+    fn index_error_of(&self, backup: BackupId, error: index::Error) -> Error {
+        let object = self.name.sibling(backup).file(BackupFile::Index(0));
+        match error.problem {
+            index::Problem::Read(source) => {
+                ours(source, |source| Damage { object, problem: Problem::Unreadable(source) })
+            }
+            _ => Damage { object, problem: Problem::Index(error) }.into(),
+        }
+    }
+
+    /// An error of [`Self::plan`]'s lines, by blame.
+    #[must_use]
+    pub fn plan_error(&self, error: plan::Error) -> Error {
+        let object = self.name.file(BackupFile::Plan(0));
+        match error.problem {
+            plan::Problem::Read(source) => {
+                ours(source, |source| Damage { object, problem: Problem::Unreadable(source) })
+            }
+            _ => Damage { object, problem: Problem::Plan(error) }.into(),
+        }
+    }
+}
+
+/// The error that [`Plaintext`] put into one of the system's.
+fn ours(source: io::Error, else_damage: impl FnOnce(io::Error) -> Damage) -> Error {
+    source.downcast().unwrap_or_else(|source| else_damage(source).into())
+}
