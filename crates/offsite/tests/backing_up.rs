@@ -249,12 +249,12 @@ fn an_index_longer_than_a_slice_goes_on_in_the_next_object() {
     let mut host = Host::new();
     let root = host.path("tree");
     // Names that do not compress.
-    for folder in 0..60 {
-        let folder = root.join(format!("{folder}"));
-        fs::create_dir_all(&folder).unwrap();
+    for folder in 0..60_u64 {
+        let path = root.join(format!("{folder}"));
+        fs::create_dir_all(&path).unwrap();
         for number in 0..200_u64 {
-            let name: String = noise(120, number * 31 + 7).iter().map(|byte| format!("{byte:02x}")).collect();
-            File::create(folder.join(format!("{name}{number}"))).unwrap();
+            let name: String = noise(120, (folder * 200 + number) * 31 + 7).iter().map(|byte| format!("{byte:02x}")).collect();
+            File::create(path.join(format!("{name}{number}"))).unwrap();
         }
     }
     host.backup(files(&[&root])).unwrap();
