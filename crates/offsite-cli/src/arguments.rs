@@ -8,7 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use offsite::cms::keygen::KeyType;
 use offsite::cms::{Profile, limits};
 use offsite::files::Place;
-use offsite::names::{HostName, SetName};
+use offsite::names::{HostName, NameError, SetName};
+use offsite::operations::backups::Which;
 use offsite::plan::StreamName;
 use offsite::receipt;
 use offsite::store::Location;
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Decrypt(Decrypt),
     Inspect(Inspect),
     Backup(Backup),
+    List(List),
+    Files(Files),
 }
 
 /// Make a key pair: a private key for the safe, a certificate for the servers
@@ -91,7 +94,7 @@ pub(crate) struct Encrypt {
     #[arg(long, requires = "output")]
     pub(crate) split: bool,
     #[command(flatten)]
-    pub(crate) files: Files,
+    pub(crate) files: InputOutput,
 }
 
 /// Decrypt what offsite or `openssl smime|cms -encrypt` wrote, of any size
@@ -103,17 +106,13 @@ pub(crate) struct Encrypt {
   offsite decrypt -k acme-PRIVATE.pem -o dump.sql dump.sql.p7m
   offsite decrypt -k acme-PRIVATE.pem <etc.tgz.p7m | tar xz")]
 pub(crate) struct Decrypt {
-    /// File with the private key, with or without its certificate
-    #[arg(short, long, value_name = "PRIVATE")]
-    pub(crate) key: PathBuf,
-    /// Unlock the private key by the first line of this file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) key: Key,
     /// Refuse messages without an integrity check
     #[arg(long)]
     pub(crate) strict: bool,
     #[command(flatten)]
-    pub(crate) files: Files,
+    pub(crate) files: InputOutput,
 }
 
 /// Show what a message is: recipients, algorithms, slices; needs no key and proves nothing
@@ -205,9 +204,86 @@ pub(crate) struct Backup {
     pub(crate) arguments: Vec<OsString>,
 }
 
+/// List the backups in a store, from their signed receipts; needs no key
+///
+/// The oldest comes first within each host and set. Exits with 4 where something in the store is
+/// damaged, or signed by somebody who is not trusted; what is sound is listed all the same.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  offsite list --from /mnt/backups
+  offsite list --from /mnt/backups --host web-1 --signer web-1-signer.pem --json")]
+pub(crate) struct List {
+    #[command(flatten)]
+    pub(crate) store: FromStore,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// List the files in a backup
+///
+/// One line an entry: permissions, owner, group, size, time (UTC), path. Exits with 4 where something
+/// in the store is damaged.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  offsite files --from /mnt/backups -k acme-PRIVATE.pem
+  offsite files --from /mnt/backups -k acme-PRIVATE.pem --backup 20261123T074500Z-7f3a9c01 /etc/ssh")]
+pub(crate) struct Files {
+    #[command(flatten)]
+    pub(crate) of: OneBackup,
+    /// Print JSON: an array, in which names have their bytes that are not UTF-8, and %, as %XX
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only these paths and what lies below them; all without it
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<OsString>,
+}
+
+/// A store to read from, and what of it.
+#[derive(Args)]
+pub(crate) struct FromStore {
+    /// Store to read from: a directory
+    #[arg(long, value_name = "STORE", env = "OFFSITE_STORE", hide_env_values = true)]
+    pub(crate) from: OsString,
+    /// Backups of this host; needed where the store holds several, but for a list
+    #[arg(long)]
+    pub(crate) host: Option<HostName>,
+    /// Backups of this set; needed where the store holds several, but for a list
+    #[arg(long)]
+    pub(crate) set: Option<SetName>,
+    /// Whose backups to trust: a folder with a HOST.pem for each host; or, with --host, a file of
+    /// certificates or sha256:FINGERPRINT. Repeat it for several. Without it OFFSITE_SIGNERS counts,
+    /// one a line
+    #[arg(long = "signer", value_name = "SIGNER")]
+    pub(crate) signers: Vec<OsString>,
+}
+
+/// One backup of a store, and the key that opens it.
+#[derive(Args)]
+pub(crate) struct OneBackup {
+    #[command(flatten)]
+    pub(crate) store: FromStore,
+    #[command(flatten)]
+    pub(crate) key: Key,
+    /// Which backup: an id, as `offsite list` shows them, or latest
+    #[arg(long, value_name = "ID", default_value = "latest", value_parser = which)]
+    pub(crate) backup: Which,
+}
+
+/// A private key.
+#[derive(Args)]
+pub(crate) struct Key {
+    /// File with the private key, with or without its certificate
+    #[arg(short, long, value_name = "PRIVATE")]
+    pub(crate) key: PathBuf,
+    /// Unlock the private key by the first line of this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
 /// What is read and written.
 #[derive(Args)]
-pub(crate) struct Files {
+pub(crate) struct InputOutput {
     /// Replace an existing file
     #[arg(long)]
     pub(crate) force: bool,
@@ -219,7 +295,7 @@ pub(crate) struct Files {
     input: Option<PlaceArgument>,
 }
 
-impl Files {
+impl InputOutput {
     pub(crate) fn input(&self) -> Place {
         PlaceArgument::or_standard(self.input.as_ref())
     }
@@ -302,6 +378,11 @@ fn duration(text: &str) -> Result<u64, String> {
     let number: u64 = digits.parse().map_err(|_| wrong())?;
     let seconds = number.checked_mul(days * 86_400).filter(|seconds| *seconds <= receipt::limits::REUSE_FOR);
     seconds.filter(|seconds| *seconds > 0).ok_or_else(|| "at least a day, at most a hundred years".to_owned())
+}
+
+/// A backup of a set.
+fn which(text: &str) -> Result<Which, NameError> {
+    if text == "latest" { Ok(Which::Latest) } else { text.parse().map(Which::Id) }
 }
 
 /// A number of bytes; K, M and G are powers of 1024.

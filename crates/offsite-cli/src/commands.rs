@@ -3,15 +3,25 @@
 pub(crate) mod backup;
 pub(crate) mod decrypt;
 pub(crate) mod encrypt;
+pub(crate) mod files;
 pub(crate) mod inspect;
 pub(crate) mod keygen;
+pub(crate) mod list;
 
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
+use offsite::cms::PrivateKey;
 use offsite::files::Place;
+use offsite::operations::backups::{self, Found, Scope, Which};
+use offsite::pins::Pins;
+use offsite::store::{self, Location};
+use offsite::{Events, operations, shown};
 
-use crate::{exit, terminal, words};
+use crate::terminal::Progress;
+use crate::{arguments, exit, terminal, words};
 
 /// A command's end, if not a good one.
 pub(crate) enum Failure {
@@ -23,6 +33,8 @@ pub(crate) enum Failure {
     Reported,
     /// Something is missing that was asked for, which has been said; the rest is done.
     Partial,
+    /// Something in a store is wrong; it has been said.
+    Damaged,
 }
 
 impl From<offsite::Error> for Failure {
@@ -40,7 +52,7 @@ impl Failure {
                 if let Some(hint) = words::hint(error) {
                     terminal::hint(hint);
                 }
-                if words::is_usage(error) { exit::USAGE } else { exit::FAILED }
+                exit::of_error(error)
             }
             Self::Usage { text, hint } => {
                 terminal::error(text);
@@ -49,8 +61,78 @@ impl Failure {
             }
             Self::Reported => exit::FAILED,
             Self::Partial => exit::PARTIAL,
+            Self::Damaged => exit::DAMAGED,
         }
         .into()
+    }
+}
+
+/// How often a passphrase may be typed.
+const ATTEMPTS: u32 = 3;
+
+/// Reads a private key; asks for its passphrase where it has one.
+pub(crate) fn private_key(arguments: &arguments::Key) -> Result<PrivateKey, Failure> {
+    let mut passphrase = |attempt: u32| match &arguments.passphrase_file {
+        Some(path) if attempt == 0 => terminal::passphrase_from(path).map(Some),
+        None if attempt < ATTEMPTS && terminal::can_ask() => {
+            if attempt > 0 {
+                terminal::note("wrong passphrase, try again");
+            }
+            let asked = terminal::ask(&format!("passphrase of {}", shown(&arguments.key)));
+            asked.map(Some).map_err(|error| offsite::Error::Passphrase(format!("cannot ask for a passphrase: {error}")))
+        }
+        _ => Ok(None),
+    };
+    Ok(operations::read_private_key(&arguments.key, &mut passphrase)?)
+}
+
+/// A store to read from, and whom to trust there.
+pub(crate) struct OpenStore {
+    pub(crate) store: Box<dyn store::Read>,
+    pub(crate) scope: Scope,
+    pub(crate) pins: Pins,
+}
+
+impl OpenStore {
+    pub(crate) fn new(arguments: &arguments::FromStore) -> Result<Self, Failure> {
+        let arguments::FromStore { from, host, set, signers } = arguments;
+        let location = Location::parse(from).map_err(|error| {
+            let hint = "name a directory with --from, or in OFFSITE_STORE";
+            Failure::Usage { text: error.to_string(), hint }
+        })?;
+        let fallback = std::env::var_os("OFFSITE_SIGNERS").filter(|_| signers.is_empty()).unwrap_or_default();
+        let lines = fallback.as_bytes().split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+        let lines = lines.filter(|line| !line.is_empty()).map(OsStr::from_bytes);
+        let pins = Pins::read(signers.iter().map(OsString::as_os_str).chain(lines), host.as_ref())?;
+        let scope = Scope { host: host.clone(), set: set.clone() };
+        Ok(Self { store: store::open_for_read(&location).map_err(offsite::Error::from)?, scope, pins })
+    }
+
+    /// Decides for a backup.
+    pub(crate) fn choose(&self, which: Which, events: &dyn Events) -> offsite::Result<Found> {
+        backups::choose(&*self.store, &self.scope, which, &self.pins, events)
+    }
+}
+
+/// The end of a command on a store: whatever else became of it, damage that was found decides.
+pub(crate) fn conclude(result: Result<(), Failure>, progress: &Progress) -> Result<(), Failure> {
+    if !progress.is_damaged() {
+        return result;
+    }
+    if let Err(failure) = result {
+        failure.report();
+    }
+    Err(Failure::Damaged)
+}
+
+/// The end of output to standard output. Who closes it has read enough.
+pub(crate) fn written(result: io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            terminal::error(&format!("cannot write standard output: {error}"));
+            Err(Failure::Reported)
+        }
+        _ => Ok(()),
     }
 }
 

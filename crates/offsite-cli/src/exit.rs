@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use crate::terminal;
+use offsite::Error;
+
+use crate::{terminal, words};
 
 /// Everything that was asked for is done.
 pub(crate) const DONE: u8 = 0;
@@ -12,8 +14,19 @@ pub(crate) const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// Done, but for something that could not be read or made.
 pub(crate) const PARTIAL: u8 = 3;
+/// Something in a store is damaged, or put there by somebody who is not trusted.
+pub(crate) const DAMAGED: u8 = 4;
 /// Interrupted by the user or the system.
 pub(crate) const INTERRUPTED: u8 = 130;
+
+/// That of an error which ended the command.
+pub(crate) fn of_error(error: &Error) -> u8 {
+    match error {
+        Error::Damage(_) | Error::SeveralSigners { .. } => DAMAGED,
+        error if words::is_usage(error) => USAGE,
+        _ => FAILED,
+    }
+}
 
 /// What clap says, in its own words: help and version succeed, an error begins as all of ours.
 pub(crate) fn of_usage(error: &clap::Error) -> ExitCode {

@@ -35,6 +35,8 @@ fn main() -> ExitCode {
         Command::Decrypt(arguments) => commands::decrypt::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
         Command::Backup(arguments) => commands::backup::run(arguments),
+        Command::List(arguments) => commands::list::run(&arguments),
+        Command::Files(arguments) => commands::files::run(&arguments),
     };
     match result {
         Ok(()) => exit::DONE.into(),

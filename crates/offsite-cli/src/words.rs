@@ -7,7 +7,8 @@ use std::path::Path;
 use offsite::archive::incident::{Incident, What};
 use offsite::cms::{self, KeyError, SliceProblem, UsageError};
 use offsite::receipt::NoPrevious;
-use offsite::{Error, Warning, shown};
+use offsite::{Error, PinProblem, Warning, shown};
+use time::{OffsetDateTime, UtcOffset};
 
 /// A warning's text.
 pub(crate) fn of_warning(warning: &Warning) -> String {
@@ -43,6 +44,13 @@ pub(crate) fn of_warning(warning: &Warning) -> String {
             format!("the run that made {backup} was interrupted at its end; whether the backup is there is not known")
         }
         Warning::ChainBroken(reason) => of_broken_chain(*reason).to_owned(),
+        Warning::OriginNotProven => "origin not proven: without --signer, whoever can write into the store could have \
+             made these backups"
+            .to_owned(),
+        Warning::SeveralSigners { host, set, signers } => {
+            let signers: Vec<String> = signers.iter().map(ToString::to_string).collect();
+            format!("the backups of {host}/{set} are of several signers: {}", signers.join(", "))
+        }
         _ => "something unusual happened".to_owned(),
     }
 }
@@ -85,6 +93,16 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
         Error::Cms { source, .. } => of_cms(source),
         Error::InUse(_) => Some("wait for it to end, or start this one with --wait"),
         Error::CommandFailed { .. } => Some("earlier backups are untouched; look at what the command wrote"),
+        Error::WrongKey { .. } => Some("use the private key of a recipient that the backup was made for"),
+        Error::Ambiguous(_) => Some("choose one with --host and --set"),
+        Error::NoBackup { .. } | Error::NoSuchBackup(_) => Some("`offsite list` shows what there is"),
+        Error::NoSuchPath(_) => Some("paths are as `offsite files` shows them"),
+        Error::SeveralSigners { .. } => {
+            Some("say with --signer which to trust, by what you know of it from the server itself")
+        }
+        Error::Pin { problem: PinProblem::NoHost, .. } => {
+            Some("name the host with --host, or give a folder with a HOST.pem for each")
+        }
         _ => None,
     }
 }
@@ -124,17 +142,56 @@ fn of_cms(error: &cms::Error) -> Option<&'static str> {
 
 /// Wrong on the command line, rather than in the data?
 pub(crate) fn is_usage(error: &Error) -> bool {
-    matches!(error, Error::Cms { source: cms::Error::Usage(usage), .. } if !matches!(usage, UsageError::Unauthenticated | UsageError::StreamTooLong))
+    match error {
+        Error::Cms { source: cms::Error::Usage(usage), .. } => {
+            !matches!(usage, UsageError::Unauthenticated | UsageError::StreamTooLong)
+        }
+        Error::Ambiguous(_) | Error::Pin { problem: PinProblem::NoHost | PinProblem::NotAFingerprint, .. } => true,
+        _ => false,
+    }
 }
 
-/// A number of bytes for people.
+/// A time to the second, in UTC.
+pub(crate) fn date_and_time(time: OffsetDateTime) -> String {
+    let time = time.to_offset(UtcOffset::UTC);
+    let (hour, minute, second) = time.to_hms();
+    format!("{} {hour:02}:{minute:02}:{second:02}", time.date())
+}
+
+/// A number of bytes in the largest unit that leaves something before the point.
 pub(crate) fn size(bytes: u64) -> String {
-    let units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
-    let mut unit = 0;
-    let mut scaled = bytes as f64;
-    while scaled >= 999.5 && unit + 1 < units.len() {
-        scaled /= 1000.0;
-        unit += 1;
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let Some(unit) = bytes.checked_ilog2().map(|log| log as usize / 10).filter(|unit| *unit > 0) else {
+        return format!("{bytes} B");
+    };
+    // In tenths, cut off: 128 bits, since 16 EiB in tenths are more than 64 hold.
+    let tenths = (u128::from(bytes) * 10) >> (10 * unit);
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit - 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_a_unit() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_048_575, "1023.9 KiB"),
+            (1_048_576, "1.0 MiB"),
+            (1_610_612_736, "1.5 GiB"),
+            (u64::MAX, "15.9 EiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
     }
-    if unit == 0 { format!("{bytes} B") } else { format!("{scaled:.1} {}", units[unit]) }
+
+    #[test]
+    fn times_are_utc() {
+        let time = OffsetDateTime::from_unix_timestamp(1_795_419_900).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let elsewhere = time.to_offset(UtcOffset::from_hms(-9, -30, 0).unwrap_or(UtcOffset::UTC));
+        assert_eq!(date_and_time(elsewhere), "2026-11-23 07:45:00");
+    }
 }

@@ -98,7 +98,15 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
             &["exit"],
             &["interrupt"],
             &["commands"],
-            &["commands/backup", "commands/decrypt", "commands/encrypt", "commands/inspect", "commands/keygen"],
+            &[
+                "commands/backup",
+                "commands/decrypt",
+                "commands/encrypt",
+                "commands/files",
+                "commands/inspect",
+                "commands/keygen",
+                "commands/list",
+            ],
         ],
     ),
 ];

@@ -11,12 +11,12 @@ pub struct Selection {
 
 impl Selection {
     /// Chooses these paths and everything below them. Slashes at the start and the end are passed
-    /// over: paths in a backup have none. What is left of `/` is everything.
+    /// over: paths in a backup have none. What is left of `/` is everything, and so is `.`.
     pub fn new(paths: impl IntoIterator<Item = Vec<u8>>) -> Self {
         let trimmed = |path: Vec<u8>| {
             let start = path.iter().take_while(|byte| **byte == b'/').count();
             let end = path.iter().rposition(|byte| *byte != b'/').map_or(start, |last| last + 1);
-            path[start..end].to_vec()
+            if path[start..end] == *b"." { Vec::new() } else { path[start..end].to_vec() }
         };
         Self { paths: paths.into_iter().map(|path| (trimmed(path), false)).collect() }
     }
@@ -70,7 +70,8 @@ mod tests {
 
     #[test]
     fn no_path_and_the_root_are_everything() {
-        for mut selection in [Selection::default(), Selection::new([b"/".to_vec()]), Selection::new([Vec::new()])] {
+        for path in [None, Some(""), Some("/"), Some("."), Some("//")] {
+            let mut selection = Selection::new(path.map(|path| path.as_bytes().to_vec()));
             assert!(selection.takes(b"a/b") && selection.takes(b"a") && selection.takes(b""));
             assert!(selection.not_found().is_empty());
         }

@@ -1,0 +1,124 @@
+//! `offsite list`
+
+use std::io::{self, Write as _};
+
+use offsite::operations::{self, backups::Found};
+use offsite::pins::Verdict;
+use offsite::receipt::rfc_3339;
+use serde::Serialize;
+
+use crate::arguments;
+use crate::commands::{Failure, OpenStore, conclude, written};
+use crate::terminal::{self, Progress};
+use crate::words;
+
+/// A backup in the JSON report. Keys are only ever added.
+#[derive(Serialize)]
+struct Report<'a> {
+    id: String,
+    host: &'a str,
+    set: &'a str,
+    /// When it started.
+    time: String,
+    end: String,
+    /// When the store says that its receipt was put.
+    stored: String,
+    status: String,
+    given: String,
+    files: u64,
+    folders: u64,
+    others: u64,
+    bytes: u64,
+    stored_bytes: u64,
+    errors: u64,
+    signer: String,
+    origin: &'static str,
+}
+
+impl<'a> Report<'a> {
+    fn of(found: &'a Found) -> Self {
+        Self {
+            id: found.name.backup.to_string(),
+            host: found.name.host.as_str(),
+            set: found.name.set.as_str(),
+            time: rfc_3339(found.start()),
+            end: rfc_3339(found.end),
+            stored: rfc_3339(found.stored),
+            status: found.status.to_string(),
+            given: found.given.to_string(),
+            files: found.counts.files,
+            folders: found.counts.folders,
+            others: found.counts.others,
+            bytes: found.counts.bytes,
+            stored_bytes: found.stored_bytes,
+            errors: found.counts.errors,
+            signer: found.signer.to_string(),
+            origin: origin(found),
+        }
+    }
+}
+
+pub(crate) fn run(arguments: &arguments::List) -> Result<(), Failure> {
+    let source = OpenStore::new(&arguments.store)?;
+    let progress = Progress::silent();
+    let listed = operations::list(&*source.store, &source.scope, &source.pins, &progress);
+    conclude(listed.map_err(Failure::from).and_then(|all| print(&all, arguments.json)), &progress)
+}
+
+fn print(all: &[Found], json: bool) -> Result<(), Failure> {
+    if all.is_empty() && !json {
+        terminal::note("there is no backup in the store");
+        return Ok(());
+    }
+    let text = if json { as_json(all) } else { as_table(all) };
+    written(io::stdout().write_all(text.as_bytes()))
+}
+
+fn origin(found: &Found) -> &'static str {
+    match found.trust {
+        Verdict::Pinned => "proven",
+        Verdict::NoPins => "unproven",
+        Verdict::NotPinned => "untrusted",
+    }
+}
+
+fn as_json(all: &[Found]) -> String {
+    // Strings and numbers: nothing that JSON could refuse.
+    let mut text = serde_json::to_string_pretty(&all.iter().map(Report::of).collect::<Vec<_>>()).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+const HEADINGS: [&str; 9] = ["HOST", "SET", "BACKUP", "START (UTC)", "STATUS", "FILES", "SIZE", "STORED", "ORIGIN"];
+
+/// Which columns hold numbers.
+const RIGHT: std::ops::Range<usize> = 5..8;
+
+fn as_table(all: &[Found]) -> String {
+    let row = |found: &Found| {
+        [
+            found.name.host.to_string(),
+            found.name.set.to_string(),
+            found.name.backup.to_string(),
+            words::date_and_time(found.start()),
+            found.status.to_string(),
+            found.counts.files.to_string(),
+            words::size(found.counts.bytes),
+            words::size(found.stored_bytes),
+            origin(found).to_owned(),
+        ]
+    };
+    let rows: Vec<[String; 9]> = std::iter::once(HEADINGS.map(str::to_owned)).chain(all.iter().map(row)).collect();
+    let mut widths = [0; 9];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.len().max(*width);
+        }
+    }
+    let padded = |(column, cell): (usize, &String)| {
+        let width = widths[column];
+        if RIGHT.contains(&column) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+    };
+    let line = |row: &[String; 9]| row.iter().enumerate().map(padded).collect::<Vec<_>>().join("  ");
+    rows.iter().map(|row| format!("{}\n", line(row).trim_end())).collect()
+}
