@@ -253,7 +253,8 @@ fn an_index_longer_than_a_slice_goes_on_in_the_next_object() {
         let path = root.join(format!("{folder}"));
         fs::create_dir_all(&path).unwrap();
         for number in 0..200_u64 {
-            let name: String = noise(120, (folder * 200 + number) * 31 + 7).iter().map(|byte| format!("{byte:02x}")).collect();
+            let name: String =
+                noise(120, (folder * 200 + number) * 31 + 7).iter().map(|byte| format!("{byte:02x}")).collect();
             File::create(path.join(format!("{name}{number}"))).unwrap();
         }
     }
