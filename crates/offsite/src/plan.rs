@@ -9,7 +9,7 @@ use std::fmt;
 
 use crate::names::{BackupId, HostName, NameError, SetName};
 
-pub use read::{Error, Problem, Reader};
+pub use read::{Error, Problem, Reader, rewrite};
 pub use write::Writer;
 
 /// The first word of a plan, with the version of its format.
@@ -19,8 +19,14 @@ const MAGIC: &str = "offsite-plan 1";
 /// members of 512 bytes make 8,192 pairs of at most 16 characters.
 const LINE: u64 = 256 << 10;
 
+/// Most slices that a plan may name: 2^23, which are 128 TiB of the usual size. A reader keeps four
+/// bytes of each.
+const SLICES: u32 = 1 << 23;
+
 /// Longest slice that a plan may name, in bytes.
-const SLICE: u64 = offsite_cms::limits::SLICE_SIZE_MAX as u64;
+const SLICE: u32 = 512 << 20;
+
+const _: () = assert!(SLICE as usize == offsite_cms::limits::SLICE_SIZE_MAX);
 
 /// Which backup a plan is of, and what its stream is: the plan's first line.
 #[derive(Clone, Debug, PartialEq, Eq)]

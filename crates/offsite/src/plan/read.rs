@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 
-use super::{LINE, MAGIC, SLICE, Shape, Slice, Span, Step, Take, Title};
+use super::{LINE, MAGIC, SLICE, SLICES, Shape, Slice, Span, Step, Take, Title};
 
 /// What is wrong with a plan.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,9 @@ pub enum Problem {
     /// A slice has another number than the next one.
     #[error("a slice is out of order")]
     SliceOrder,
+    /// It is a slice more than there may be.
+    #[error("more than {SLICES} slices")]
+    TooManySlices,
     /// A slice is empty or larger than a slice may be.
     #[error("a slice of {0} bytes")]
     SliceSize(u64),
@@ -54,7 +57,7 @@ pub struct Reader<R> {
     title: Title,
     line: u64,
     /// Sizes of the slices named so far.
-    sizes: Vec<u64>,
+    sizes: Vec<u32>,
     ended: bool,
 }
 
@@ -95,10 +98,11 @@ impl<R: BufRead> Reader<R> {
         let step = parse(&line).ok_or(Problem::NotAStep)?;
         match &step {
             Step::Slice { number, .. } if *number != self.sizes.len() as u64 => return Err(Problem::SliceOrder),
-            Step::Slice { slice, .. } if !(1..=SLICE).contains(&slice.size) => {
-                return Err(Problem::SliceSize(slice.size));
+            Step::Slice { number, .. } if *number >= u64::from(SLICES) => return Err(Problem::TooManySlices),
+            Step::Slice { slice, .. } => {
+                let size = u32::try_from(slice.size).ok().filter(|size| (1..=SLICE).contains(size));
+                self.sizes.push(size.ok_or(Problem::SliceSize(slice.size))?);
             }
-            Step::Slice { slice, .. } => self.sizes.push(slice.size),
             Step::Whole { slice, frames } => self.check(*slice, *frames)?,
             Step::Cut { slice, frame, takes } => {
                 self.check(*slice, *frame)?;
@@ -119,10 +123,24 @@ impl<R: BufRead> Reader<R> {
         let size =
             usize::try_from(slice).ok().and_then(|slice| self.sizes.get(slice)).ok_or(Problem::UnknownSlice(slice))?;
         match span.offset.checked_add(span.length) {
-            Some(end) if span.length > 0 && end <= *size => Ok(()),
+            Some(end) if span.length > 0 && end <= u64::from(*size) => Ok(()),
             _ => Err(Problem::Span),
         }
     }
+}
+
+/// Reads a whole plan, and writes its lines again: the entry point of the fuzzer.
+///
+/// # Errors
+///
+/// As [`Reader::next_step`].
+pub fn rewrite(plan: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut reader = Reader::new(plan)?;
+    let mut text = format!("{}\n", reader.title());
+    while let Some(step) = reader.next_step()? {
+        text += &format!("{step}\n");
+    }
+    Ok(text.into_bytes())
 }
 
 /// A line without its line feed; None at the end. A last line without one is cut off.
