@@ -23,6 +23,7 @@ pub mod paths;
 pub mod pins;
 pub mod plan;
 pub mod receipt;
+pub mod recovery;
 mod shown;
 pub mod signer;
 pub mod slices;

@@ -29,7 +29,7 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
     (
         "offsite",
         &[
-            &["chunks", "frames", "hashes", "names", "ordered", "paths", "shown", "slices", "sort", "times"],
+            &["chunks", "frames", "hashes", "names", "ordered", "paths", "recovery", "shown", "slices", "sort", "times"],
             &["checksums", "receipt/error"],
             &["receipt/check", "receipt/encode", "receipt/parse"],
             &["receipt"],
