@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
+pub(crate) mod made_by_hand;
+
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io::ErrorKind;
