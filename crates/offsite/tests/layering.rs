@@ -29,7 +29,10 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
     (
         "offsite",
         &[
-            &["chunks", "frames", "hashes", "names", "ordered", "paths", "recovery", "shown", "slices", "sort", "times"],
+            &[
+                "chunks", "frames", "hashes", "names", "ordered", "paths", "recovery", "shown", "slices", "sort",
+                "times",
+            ],
             &["checksums", "receipt/error"],
             &["receipt/check", "receipt/encode", "receipt/parse"],
             &["receipt"],

@@ -40,6 +40,7 @@ use crate::operations::encrypt::warn_of_validity;
 use crate::ordered::in_order;
 use crate::plan::{self, Shape, SliceName, StreamName, Title};
 use crate::receipt::{self, Counts, Given, Object, Previous, Receipt};
+use crate::recovery;
 use crate::signer;
 use crate::slices::{self, Sealed};
 use crate::state::{Pending, State};
@@ -296,7 +297,7 @@ impl Run<'_> {
         objects.extend(plan.finish().map_err(write_error)?.finish()?);
         let recipients: String = self.recipients.certificates().iter().map(cms::Certificate::to_pem).collect();
         for (file, bytes) in
-            [(BackupFile::Recipients, recipients.as_bytes()), (BackupFile::Recover, RECOVER.as_bytes())]
+            [(BackupFile::Recipients, recipients.as_bytes()), (BackupFile::Recover, recovery::TEXT.as_bytes())]
         {
             put(file, bytes)?;
             objects.push(Object { file, contents: Hashed::of(bytes) });
@@ -382,5 +383,3 @@ fn checksums_of(slices: &[Sealed]) -> Result<Vec<u8>> {
     written.map_err(|error| Error::Slices(error.to_string()))?;
     Ok(writer.end())
 }
-
-const RECOVER: &str = "an offsite backup\n";
