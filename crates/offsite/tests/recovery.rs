@@ -7,7 +7,6 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -230,7 +229,7 @@ fn full(set: &mut HandMade, root: &Path) -> (Vec<Member>, Vec<u8>) {
     let mut big = big;
     big.entry.places = frames[2..frames.len() - 1].iter().map(|frame| frame.all()).collect();
     members.push(big);
-    members.sort_by(|a, b| offsite::index::compare(&a.entry.path, &b.entry.path));
+    members.sort_by(|a, b| offsite::paths::compare(&a.entry.path, &b.entry.path));
     set.backup(FULL, None, rows(&members), Some(frames.last().unwrap().all()));
     (members, expected)
 }

@@ -5,6 +5,8 @@
 
 pub(crate) mod made_by_hand;
 
+pub(crate) mod everything;
+
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io::ErrorKind;
