@@ -352,8 +352,7 @@ fn a_chain_is_restored_from_the_frames_of_all_its_runs() {
     let key = key(KeyType::P256, "key");
     let private = desk.write("private.pem", key.private_pem(None).unwrap().as_bytes());
     let mut set = HandMade::new(&[key.certificate().clone()]);
-    // Just enough for the header of a message: index and plan become streams of several objects.
-    set.slice_size = 560;
+    set.short_slices(100);
 
     let tree = tempfile::tempdir().unwrap();
     let path = |name: &str| tree.path().join(name);
@@ -672,4 +671,332 @@ fn plans_are_hostile_until_proven_otherwise() {
         }
     }
     assert!(tried > 100, "{tried} plans");
+}
+
+/// What is well formed and still wrong.
+#[test]
+fn plans_that_do_not_add_up_are_refused() {
+    let mut case = Case::new();
+    let plan = case.plan();
+    let last = plan.lines().last().unwrap().to_owned();
+    let total = case.expected.len();
+    assert_eq!(last, format!("end {total}"));
+    let lines = plan.lines().count();
+    let cut = |length: usize| plan[..length].to_owned();
+    let with = |from: &str, to: &str| {
+        assert!(plan.contains(from), "{from} is not in {plan}");
+        plan.replacen(from, to, 1)
+    };
+    let first = plan.lines().find(|line| line.starts_with("whole 0 ")).unwrap();
+    let length = first.rsplit(' ').next().unwrap();
+    let size = plan.lines().nth(1).unwrap().split(' ').nth(3).unwrap();
+    let cases = [
+        (cut(plan.len() - 1), "the plan is cut short".to_owned()),
+        (cut(plan.len() - last.len() - 1), "the plan is cut short".to_owned()),
+        (String::new(), "the plan is cut short".to_owned()),
+        (format!("{plan}{last}\n"), format!("the plan, line {}: the plan goes on after its end", lines + 1)),
+        (with(&last, &format!("end {}", total + 1)), format!("{total} bytes long")),
+        (with(&last, &format!("end {}", total - 1)), format!("not the {} that", total - 1)),
+        (with(&last, "end 0"), "the plan".to_owned()),
+        (with(first, &format!("whole 0 0 {}", u64::MAX >> 11)), "the plan, line 3: it reaches beyond its".to_owned()),
+        (with(first, &format!("whole 0 1 {size}")), "the plan, line 3: it reaches beyond its slice".to_owned()),
+        // Within the message, but not within what it holds.
+        (with(first, &format!("whole 0 0 {size}")), "the plan, line 3: it reaches beyond its slice".to_owned()),
+        (with(first, &format!("whole 0 1 {length}")), "the plan, line 3: ".to_owned()),
+        (with(first, &format!("whole 1 0 {length}")), "line 3: a slice that is not named before it".to_owned()),
+        (with(first, "cut 0 0 100 0 512"), "the plan, line 3: ".to_owned()),
+        (with(first, &format!("cut 0 0 {length} 0 1073741824")), "the plan, line 3: it reaches beyond its".to_owned()),
+        (with(first, &format!("cut 0 0 {length} 999999999 1")), "the plan, line 3: it reaches beyond its".to_owned()),
+        (with(first, "whole 0 0 0"), "the plan, line 3: no step".to_owned()),
+        (with(first, ""), "the plan, line 3: no step".to_owned()),
+        (with("slice 0", "slice 1"), "the plan, line 2: a slice is out of order".to_owned()),
+        (with(" tar", " stream ../x"), "the plan, line 1: no name of a stream".to_owned()),
+        (with(FULL, NEWEST), "the plan, line 1: not the plan of this backup".to_owned()),
+        (with("web-1", "web-2"), "the plan, line 1: not the plan of this backup".to_owned()),
+        (with("offsite-plan 1", "offsite-plan 2"), "the plan, line 1: not the plan of this backup".to_owned()),
+        (with(&format!("{FULL}/slice"), &format!("{NEWEST}/slice")), format!("{NEWEST}/slice-00000000.p7m is missing")),
+    ];
+    for (changed, words) in cases {
+        case.refuses_plan(changed, &words);
+    }
+    // Another backup's plan, which is true in its own place.
+    case.set.replace_plan(FULL, plan.as_bytes());
+    let frames = case.set.run(DELTA, &[vec![END.to_vec()]]);
+    case.set.backup(DELTA, Some(FULL), Vec::new(), Some(frames[0].all()));
+    fs::copy(case.set.data(DELTA).join("plan.p7m"), case.set.data(FULL).join("plan.p7m")).unwrap();
+    case.nothing_restored(&mut case.script(), "the plan, line 1: not the plan of this backup");
+    // A folder of another name is another backup.
+    let moved = case.set.data(NEWEST);
+    fs::rename(case.set.data(DELTA), &moved).unwrap();
+    case.nothing_restored(&mut case.script_for(&case.private, &moved), "not the plan of this backup");
+}
+
+#[test]
+fn the_receipt_proves_where_a_backup_comes_from() {
+    let mut case = Case::new();
+    let (signer, receipt) = (case.desk.path("signer.pem"), case.set.receipt(FULL));
+    let said = succeeds(&mut case.script_with(&signer, &receipt));
+    assert!(!String::from_utf8_lossy(&said.stderr).contains("not proven"));
+    fs::remove_dir_all(case.desk.path("out")).unwrap();
+    let said = succeeds(&mut case.script());
+    assert!(String::from_utf8_lossy(&said.stderr).contains("origin not proven"));
+    fs::remove_dir_all(case.desk.path("out")).unwrap();
+
+    let other = HandMade::new(&[key(KeyType::P256, "other").certificate().clone()]);
+    let other_signer = case.desk.write("other-signer.pem", other.signer_pem());
+    case.nothing_restored(&mut case.script_with(&other_signer, &receipt), "is not signed by the signer in");
+    // In the signature, and in what is signed.
+    let message = fs::read(&receipt).unwrap();
+    let host = message.windows(5).position(|bytes| bytes == b"web-1").unwrap();
+    for from_end in [0, 30, message.len() - host] {
+        flip(&receipt, from_end);
+        case.nothing_restored(&mut case.script_with(&signer, &receipt), "is not signed by the signer in");
+        flip(&receipt, from_end);
+    }
+    case.nothing_restored(&mut case.script_with(&signer, Path::new("none")), "none is not signed");
+
+    // The same host's receipt of another backup; another host's.
+    let frames = case.set.run(DELTA, &[vec![END.to_vec()]]);
+    case.set.backup(DELTA, Some(FULL), Vec::new(), Some(frames[0].all()));
+    let words = format!("is that of web-1/default/{DELTA}, not of web-1/default/{FULL}");
+    case.nothing_restored(&mut case.script_with(&signer, &case.set.receipt(DELTA)), &words);
+    let mut other = other;
+    other.host = "web-2".parse().unwrap();
+    other.sign_as(FULL);
+    let words = format!("is that of web-2/default/{FULL}, not of web-1/default/{FULL}");
+    case.nothing_restored(&mut case.script_with(&other_signer, &other.receipt(FULL)), &words);
+
+    // A plan that somebody else has sealed, in the place of the host's.
+    let genuine = fs::read(&receipt).unwrap();
+    case.set.replace_plan(FULL, case.plan().as_bytes());
+    fs::write(&receipt, genuine).unwrap();
+    case.nothing_restored(&mut case.script_with(&signer, &receipt), "plan.p7m is not what the receipt says");
+}
+
+/// Runs it on a terminal of its own, where it is told this.
+fn on_a_terminal(desk: &Desk, arguments: &str, typed: &str) -> Output {
+    let input = fs::File::open(desk.write("typed", typed)).unwrap();
+    let mut script = desk.command(&found("script"));
+    let command = format!("{} RECOVER.sh {arguments}", found("dash").display());
+    script.args(["--quiet", "--return", "--echo", "never", "--command", &command, "/dev/null"]).stdin(input);
+    script.env("SHELL", found("dash")).output().unwrap()
+}
+
+const PASSPHRASE: &str = "correct horse battery staple";
+
+#[test]
+fn the_passphrase_is_asked_for_once() {
+    let case = Case::new();
+    let mut set = HandMade::new(&[key(KeyType::P256, "key").certificate().clone()]);
+    for key_type in [KeyType::P384, KeyType::Rsa2048] {
+        let key = key(key_type, "with a passphrase");
+        set = HandMade::new(&[key.certificate().clone()]);
+        full(&mut set, case.tree.path());
+        case.desk.write("locked.pem", key.private_pem(Some(PASSPHRASE.as_bytes())).unwrap().as_bytes());
+        let arguments = format!("locked.pem {} out", set.data(FULL).display());
+        let refused = on_a_terminal(&case.desk, &arguments, "wrong\n");
+        let said = String::from_utf8_lossy(&refused.stdout);
+        assert!(!refused.status.success() && said.contains("cannot unlock the private key in ./locked.pem"), "{said}");
+        let done = on_a_terminal(&case.desk, &arguments, &format!("{PASSPHRASE}\n"));
+        let said = String::from_utf8_lossy(&done.stdout);
+        assert!(done.status.success() && said.matches("pass phrase").count() == 1, "{said}");
+        assert!(!said.contains(PASSPHRASE), "{said}");
+        same_tree(case.tree.path(), &case.desk.path("out"));
+        fs::remove_dir_all(case.desk.path("out")).unwrap();
+        case.desk.is_tidy();
+    }
+    drop(set);
+}
+
+/// Puts a program before each tool, which notes its arguments and environment, and becomes the tool.
+fn spy(desk: &Desk) {
+    let bin = desk.path("bin");
+    fs::create_dir(desk.path("real")).unwrap();
+    for tool in fs::read_dir(&bin).unwrap().map(Result::unwrap) {
+        let (path, real) = (tool.path(), desk.path("real").join(tool.file_name()));
+        fs::rename(&path, &real).unwrap();
+        let note = format!(
+            "#!{}\n{} /proc/$$/cmdline /proc/$$/environ >>{}\nexec {} \"$@\"\n",
+            found("dash").display(),
+            found("cat").display(),
+            desk.path("notes").display(),
+            real.display()
+        );
+        fs::write(&path, note).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+/// What must be nowhere: the passphrase, and the private key as PEM and as bytes.
+fn secrets(key: &NewKey) -> Vec<Vec<u8>> {
+    let pem = key.private_pem(None).unwrap();
+    let body = pem.lines().skip(1).take_while(|line| !line.starts_with('-'));
+    let mut secrets: Vec<_> = body.filter(|line| line.len() > 20).map(|line| line.as_bytes().to_vec()).collect();
+    assert!(secrets.len() >= 2, "{} lines", secrets.len());
+    secrets.push(PASSPHRASE.as_bytes().to_vec());
+    secrets
+}
+
+#[track_caller]
+fn holds_none(bytes: &[u8], secrets: &[Vec<u8>], what: &str) {
+    for secret in secrets {
+        let found = bytes.windows(secret.len()).any(|window| window == secret);
+        assert!(!found, "{what} holds {}", String::from_utf8_lossy(secret));
+    }
+}
+
+/// The processes of a group: what each was started with.
+fn processes(group: u32) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let of_group = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(2)) == Some(&group.to_string());
+        if of_group && entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()) {
+            let read = |file| fs::read(entry.path().join(file)).unwrap_or_default();
+            found.push((entry.path(), [read("cmdline"), read("environ")].concat()));
+        }
+    }
+    found
+}
+
+/// The files in the temporary folder, and what they hold.
+fn temporary(desk: &Desk) -> Vec<(PathBuf, Vec<u8>)> {
+    let folders = fs::read_dir(desk.path("temp")).unwrap().map(|entry| entry.unwrap().path());
+    let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()));
+    files.filter(|path| path.is_file()).map(|path| (path.clone(), fs::read(&path).unwrap())).collect()
+}
+
+#[test]
+fn the_private_key_is_nowhere_to_be_found() {
+    use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+    let case = Case::new();
+    let key = key(KeyType::Rsa2048, "key");
+    let mut set = HandMade::new(&[key.certificate().clone()]);
+    full(&mut set, case.tree.path());
+    let (secrets, desk) = (secrets(&key), &case.desk);
+    let private = desk.write("private.pem", key.private_pem(None).unwrap().as_bytes());
+    desk.write("locked.pem", key.private_pem(Some(PASSPHRASE.as_bytes())).unwrap().as_bytes());
+    spy(desk);
+    let done = on_a_terminal(desk, &format!("locked.pem {} out", set.data(FULL).display()), &format!("{PASSPHRASE}\n"));
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+    let notes = fs::read(desk.path("notes")).unwrap();
+    let count = |words: &[u8]| notes.windows(words.len()).filter(|window| *window == words).count();
+    assert!(count(b"-inkey\0/dev/stdin\0-recip\0") == 3 && count(b"TMPDIR=") > 20, "the notes are not complete");
+    holds_none(&notes, &secrets, "a program's arguments or environment");
+
+    // Nobody reads what it writes, so that it stands still in the middle; then it is ended.
+    for signal in [Signal::TERM, Signal::HUP, Signal::INT, Signal::KILL] {
+        let mut script = desk.script();
+        // A variable that is exported stays so; none of the script's may be.
+        script.env("private_key", "x").env("public_key", "x").env("key", "x");
+        script.arg("-t").arg(&private).arg(set.data(FULL)).stdout(Stdio::piped()).process_group(0);
+        let mut child = script.spawn().unwrap();
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        let stalled = || temporary(desk).iter().any(|(path, _)| path.ends_with("slice-1"));
+        for wait in 0.. {
+            assert!(wait < 600, "it does not get there");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            if stalled() {
+                break;
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let running = processes(child.id());
+        assert!(running.len() >= 3, "{running:?}");
+        for (path, contents) in running.iter().chain(&temporary(desk)) {
+            holds_none(contents, &secrets, &path.display().to_string());
+        }
+        if signal == Signal::KILL {
+            kill_process_group(pid, signal).unwrap();
+        } else {
+            kill_process(pid, signal).unwrap();
+        }
+        let status = child.wait().unwrap();
+        let left = temporary(desk);
+        if signal == Signal::KILL {
+            assert!(left.len() > 2, "{left:?}");
+            left.iter().for_each(|(path, contents)| holds_none(contents, &secrets, &path.display().to_string()));
+        } else {
+            assert_eq!(status.code(), Some(128 + signal.as_raw()));
+            desk.is_tidy();
+            assert_eq!(processes(child.id()).len(), 0, "{signal:?} leaves processes behind");
+        }
+    }
+    holds_none(&fs::read(desk.path("notes")).unwrap(), &secrets, "a program's arguments or environment");
+}
+
+const PAGE: &str = include_str!("../../../docs/restore-by-hand.md");
+
+/// The page's commands, as they stand there.
+fn commands() -> Vec<&'static str> {
+    let blocks = PAGE.split("\n```sh\n").skip(1).map(|rest| rest.split_once("\n```\n").unwrap().0);
+    blocks.collect()
+}
+
+#[test]
+fn the_page_does_what_it_says() {
+    let case = Case::new();
+    let desk = &case.desk;
+    let values = [
+        ("PRIVATE", "private.pem"),
+        ("SCRIPT", "RECOVER.sh"),
+        ("SIGNER", "signer.pem"),
+        ("HOST", "web-1"),
+        ("SET", "default"),
+        ("BACKUP", FULL),
+    ];
+    for name in ["data", "receipts"] {
+        symlink(case.set.store().join(name), desk.path(name)).unwrap();
+    }
+    // `sh` is the only program that the page needs beside the script's.
+    symlink(found("dash"), desk.path("bin/sh")).unwrap();
+    let commands = commands();
+    let (variables, commands) = commands.split_first().unwrap();
+    let named: Vec<&str> = variables.lines().map(|line| line.split_once('=').unwrap().0).collect();
+    assert_eq!(named, values.map(|(name, _)| name));
+    assert_eq!(commands.len(), 10);
+    let values: String = values.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    let text = format!("set -eu\n{values}{}\n", commands.join("\n"));
+    let done = succeeds(desk.command(&found("dash")).arg("-c").arg(&text));
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(said.contains("plan.p7m: OK") && said.contains(&format!("{FULL}/slice-00000000.p7m: OK")), "{said}");
+    assert!(said.contains(&format!("end {0}\n{0}\n", case.expected.len())), "{said}");
+    for words in ["algorithm: aes-256-gcm", "INTEGER           :10", "mac:"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(fs::read(desk.path("backup.tar")).unwrap() == case.expected, "the tar differs");
+    same_tree(case.tree.path(), &desk.path("restored"));
+    same_tree(case.tree.path(), &desk.path("by-hand"));
+}
+
+#[test]
+fn the_page_has_the_hash_of_the_script() {
+    let hash = Sha256::of(recovery::SCRIPT.as_bytes()).to_string();
+    assert!(PAGE.contains(&format!("\n  `{hash}`\n")), "RECOVER.sh has changed: its SHA-256 is {hash}");
+}
+
+#[test]
+fn wrong_usage_is_told() {
+    let case = Case::new();
+    let backup = case.set.data(FULL);
+    let usage = |arguments: &[&str]| {
+        let output = case.desk.script().args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("usage: sh RECOVER.sh"), "{output:?}");
+    };
+    usage(&[]);
+    usage(&["-h"]);
+    usage(&["private.pem", "x"]);
+    usage(&["private.pem", "x", "y", "z"]);
+    usage(&["-t", "private.pem", "x", "y"]);
+    usage(&["-s", "signer.pem"]);
+    let mut elsewhere = case.script_for(&case.private, case.desk.folder.path());
+    fails(&mut elsewhere, "is not named .../HOST/SET/BACKUP");
+    fails(&mut case.script_for(&case.private, &case.desk.path("none")), "cannot enter the backup's folder");
+    // From within the folder.
+    let mut within = case.desk.command(&found("dash"));
+    within.current_dir(&backup).arg(case.desk.path("RECOVER.sh")).arg("-t").arg(&case.private).arg(".");
+    assert!(succeeds(&mut within).stdout == case.expected);
+    fs::remove_file(case.desk.path("bin/zstd")).unwrap();
+    fails(&mut case.script(), "missing: zstd");
 }

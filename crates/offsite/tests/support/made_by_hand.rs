@@ -43,8 +43,8 @@ pub(crate) struct HandMade {
     pub(crate) set: SetName,
     /// What the stream of the backups to come is.
     pub(crate) shape: Shape,
-    /// The longest slice of an index and of a plan.
-    pub(crate) slice_size: usize,
+    /// Length of a slice of an index and of a plan, but for the last.
+    slice_size: usize,
     store: Box<dyn Put>,
     recipients: Recipients,
     signer: Signer,
@@ -203,6 +203,13 @@ impl HandMade {
         }
     }
 
+    /// Lets the slices of indexes and plans hold so little that they become rows of several.
+    pub(crate) fn short_slices(&mut self, plaintext: usize) {
+        let sealer = Sealer::new(&self.recipients, StreamKind::File).unwrap();
+        let holds = |size: &usize| sealer.plaintext_length(*size).is_ok_and(|length| length == plaintext);
+        self.slice_size = (0..).find(holds).unwrap();
+    }
+
     /// The topmost folder of the store.
     pub(crate) fn store(&self) -> PathBuf {
         self.folder.path().join("store")
@@ -327,6 +334,15 @@ impl HandMade {
         objects.extend(new);
         objects.sort_by_key(|object| object.file);
         self.sign(backup, |receipt| receipt.objects = objects);
+    }
+
+    /// Signs a receipt of this id, of a backup of nothing.
+    pub(crate) fn sign_as(&mut self, backup: &str) {
+        self.shape = Shape::Stream("nothing".parse().unwrap());
+        let kind = Kind::Stream { size: 0 };
+        let (path, inode) = (b"nothing".to_vec(), Inode::default());
+        let entry = Entry { path, kind, inode, links: false, torn: false, places: Vec::new() };
+        self.backup(backup, None, vec![Row::Entry(entry)], None);
     }
 
     /// Changes a backup's receipt, and signs it.
