@@ -84,6 +84,15 @@ impl Decompressor {
     /// [`FrameError`].
     pub fn decompress(&mut self, frame: &[u8], raw: u64, out: &mut Vec<u8>) -> Result<(), FrameError> {
         out.clear();
+        self.append(frame, raw, out)
+    }
+
+    /// Decompresses one frame of `raw` bytes, at most [`RAW`], to the end of `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError`]; `out` is then as it was.
+    pub fn append(&mut self, frame: &[u8], raw: u64, out: &mut Vec<u8>) -> Result<(), FrameError> {
         let expected = usize::try_from(raw).ok().filter(|raw| *raw <= RAW);
         let expected = expected.ok_or(FrameError::Length { found: RAW as u64, expected: raw })?;
         let length = zstd_safe::find_frame_compressed_size(frame)
@@ -91,10 +100,21 @@ impl Decompressor {
         if length != frame.len() {
             return Err(FrameError::NotOne);
         }
+        let start = out.len();
         // One byte more shows a frame that goes on.
-        out.reserve_exact(expected + 1);
-        let found = self.0.decompress_to_buffer(frame, out).map_err(FrameError::Damaged)?;
-        if found == expected { Ok(()) } else { Err(FrameError::Length { found: found as u64, expected: raw }) }
+        out.reserve(expected + 1);
+        let mut end = io::Cursor::new(std::mem::take(out));
+        end.set_position(start as u64);
+        let found = self.0.decompress_to_buffer(frame, &mut end);
+        *out = end.into_inner();
+        out.truncate(start + found.as_ref().map_or(0, |found| *found));
+        match found.map_err(FrameError::Damaged)? {
+            found if found == expected => Ok(()),
+            found => {
+                out.truncate(start);
+                Err(FrameError::Length { found: found as u64, expected: raw })
+            }
+        }
     }
 }
 

@@ -9,7 +9,8 @@ mod check;
 mod error;
 pub mod limits;
 mod merge;
-mod plan_of;
+pub(crate) mod order;
+pub(crate) mod plan_of;
 mod read;
 mod scan;
 mod text;
@@ -20,7 +21,8 @@ use crate::plan::{SliceName, Span, Take, Title};
 
 pub use error::{Error, Part as RowPart, Problem};
 pub use merge::Merge;
-pub use plan_of::{PlanError, Planner, plan_of};
+pub use order::PlanError;
+pub use plan_of::{Planner, plan_of};
 pub use read::{Reader, read_and_write};
 pub use text::escaped;
 pub use write::{WriteError, Writer};
@@ -91,7 +93,7 @@ pub struct Entry {
 }
 
 /// What an entry is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A regular file.
     File {
@@ -136,7 +138,7 @@ pub enum Kind {
 }
 
 /// What an inode says, beside its kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Inode {
     /// Permissions with setuid, setgid and sticky: 12 bits.
     pub mode: u32,
@@ -185,7 +187,7 @@ impl Place {
         self.piece.skip == 0 && self.piece.take == self.raw
     }
 
-    fn in_frame_of(&self, other: &Self) -> bool {
+    pub(crate) fn in_frame_of(&self, other: &Self) -> bool {
         (self.slice, self.frame, self.raw) == (other.slice, other.frame, other.raw)
     }
 

@@ -64,7 +64,7 @@ impl<const N: usize> Sorter<N> {
     pub(crate) fn sorted(mut self) -> io::Result<Sorted<N>> {
         if self.runs.is_empty() {
             self.records.sort_unstable();
-            return Ok(Sorted(Source::Memory(self.records.into_iter())));
+            return Ok(Sorted(Source::Memory { records: self.records, next: 0 }));
         }
         self.spill()?;
         self.records = Vec::new();
@@ -93,7 +93,7 @@ impl<const N: usize> Sorter<N> {
 pub(crate) struct Sorted<const N: usize>(Source<N>);
 
 enum Source<const N: usize> {
-    Memory(std::vec::IntoIter<[u8; N]>),
+    Memory { records: Vec<[u8; N]>, next: usize },
     Files(Merged<N>),
 }
 
@@ -105,9 +105,26 @@ impl<const N: usize> Sorted<N> {
     /// The file's.
     pub(crate) fn next(&mut self) -> io::Result<Option<[u8; N]>> {
         match &mut self.0 {
-            Source::Memory(records) => Ok(records.next()),
+            Source::Memory { records, next } => {
+                let record = records.get(*next).copied();
+                *next += 1;
+                Ok(record)
+            }
             Source::Files(merged) => merged.next(),
         }
+    }
+
+    /// Begins anew with the first record.
+    ///
+    /// # Errors
+    ///
+    /// The file's.
+    pub(crate) fn rewind(&mut self) -> io::Result<()> {
+        match &mut self.0 {
+            Source::Memory { next, .. } => *next = 0,
+            Source::Files(merged) => merged.rewind()?,
+        }
+        Ok(())
     }
 }
 
@@ -129,13 +146,14 @@ impl<const N: usize> RunWriter<N> {
 
     fn end(self) -> io::Result<Run<N>> {
         let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        Ok(Run { file, left: self.records, position: 0, buffer: Vec::new(), taken: 0 })
+        Ok(Run { file, records: self.records, left: self.records, position: 0, buffer: Vec::new(), taken: 0 })
     }
 }
 
 /// A sorted run, read from its start to its end.
 struct Run<const N: usize> {
     file: File,
+    records: u64,
     /// Records that are still in the file alone.
     left: u64,
     /// Where they begin.
@@ -146,6 +164,11 @@ struct Run<const N: usize> {
 }
 
 impl<const N: usize> Run<N> {
+    fn rewind(&mut self) {
+        (self.left, self.position, self.taken) = (self.records, 0, 0);
+        self.buffer.clear();
+    }
+
     fn next(&mut self, ahead: usize) -> io::Result<Option<[u8; N]>> {
         if self.taken == self.buffer.len() {
             let count = usize::try_from(self.left).unwrap_or(usize::MAX).min((ahead / N).max(1));
@@ -170,13 +193,20 @@ struct Merged<const N: usize> {
 }
 
 impl<const N: usize> Merged<N> {
-    fn new(mut runs: Vec<Run<N>>, memory: usize) -> io::Result<Self> {
+    fn new(runs: Vec<Run<N>>, memory: usize) -> io::Result<Self> {
         let ahead = memory / runs.len().max(1);
-        let mut heads = BinaryHeap::with_capacity(runs.len());
-        for (number, run) in runs.iter_mut().enumerate() {
-            heads.extend(run.next(ahead)?.map(|record| Reverse((record, number))));
+        let mut merged = Self { heads: BinaryHeap::with_capacity(runs.len()), runs, ahead };
+        merged.rewind()?;
+        Ok(merged)
+    }
+
+    fn rewind(&mut self) -> io::Result<()> {
+        self.heads.clear();
+        for (number, run) in self.runs.iter_mut().enumerate() {
+            run.rewind();
+            self.heads.extend(run.next(self.ahead)?.map(|record| Reverse((record, number))));
         }
-        Ok(Self { runs, ahead, heads })
+        Ok(())
     }
 
     fn next(&mut self) -> io::Result<Option<[u8; N]>> {
@@ -218,10 +248,15 @@ mod tests {
         }
         expected.sort_unstable();
         let mut sorted = sorter.sorted().unwrap();
-        for record in expected {
-            assert_eq!(sorted.next().unwrap(), Some(record));
+        for given_out in [count / 2, count] {
+            for record in &expected[..given_out] {
+                assert_eq!(sorted.next().unwrap(), Some(*record));
+            }
+            if given_out == count {
+                assert_eq!((sorted.next().unwrap(), sorted.next().unwrap()), (None, None));
+            }
+            sorted.rewind().unwrap();
         }
-        assert_eq!((sorted.next().unwrap(), sorted.next().unwrap()), (None, None));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a file has a name");
     }
 
