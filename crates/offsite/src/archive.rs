@@ -1,5 +1,6 @@
 //! Trees of files to the members of a pax tar stream, and back.
 
+pub mod again;
 pub mod attributes;
 pub mod excludes;
 pub mod folder;

@@ -13,11 +13,28 @@ use crate::archive::limits;
 pub struct Attributes(Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Attributes {
+    /// From names and values of attributes, and lists as text.
+    pub(crate) fn from_parts<'a>(
+        xattrs: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        access: Option<&[u8]>,
+        default: Option<&[u8]>,
+    ) -> Self {
+        let mut records: Vec<_> = xattrs.map(|(name, value)| (escaped(name), value.to_vec())).collect();
+        records.extend(access.map(|list| (ACCESS.to_vec(), list.to_vec())));
+        records.extend(default.map(|list| (DEFAULT.to_vec(), list.to_vec())));
+        records.sort_unstable();
+        Self(records)
+    }
+
     /// Keyword and value of each.
     pub fn records(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.0.iter().map(|(keyword, value)| (keyword.as_slice(), value.as_slice()))
     }
 }
+
+/// Keywords of lists.
+const ACCESS: &[u8] = b"SCHILY.acl.access";
+const DEFAULT: &[u8] = b"SCHILY.acl.default";
 
 /// Reads attributes. Keeps the memory for it, since most entries have none.
 pub struct AttributeReader {
@@ -115,8 +132,8 @@ impl AttributeReader {
 /// them. A list that we cannot spell out is kept as the attribute that it is.
 fn record(name: &[u8], value: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let keyword = match name {
-        b"system.posix_acl_access" => Some(&b"SCHILY.acl.access"[..]),
-        b"system.posix_acl_default" => Some(&b"SCHILY.acl.default"[..]),
+        b"system.posix_acl_access" => Some(ACCESS),
+        b"system.posix_acl_default" => Some(DEFAULT),
         _ => None,
     };
     let list = keyword.and_then(|keyword| Some((keyword.to_vec(), acl_text(value)?)));

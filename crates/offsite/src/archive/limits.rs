@@ -39,14 +39,10 @@ pub const FILE_SIZE: u64 = i64::MAX as u64;
 /// 10,240; a blocking factor of 2,048 is the largest in use.
 pub const TRAILING_ZEROS: u64 = 1 << 20;
 
-/// Piece in which content is copied, in bytes: 128 KiB stays in a core's cache.
-pub const PIECE: usize = 128 << 10;
-
 /// Memory for what the last pass must know of folders, in bytes: 4 MiB, some 40,000 folders. More
 /// go to a file without a name.
 pub const FOLDERS_IN_MEMORY: usize = 4 << 20;
 
 const _: () = {
     assert!(ATTRIBUTES >= 200 * (XATTR_NAME + XATTR_VALUE) && XATTR_VALUE < ACL_TEXT);
-    assert!(PIECE.is_multiple_of(BLOCK));
 };

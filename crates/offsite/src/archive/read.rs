@@ -12,7 +12,7 @@ mod sparse;
 mod tests;
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use crate::archive::limits;
 use header::Header;
@@ -289,6 +289,12 @@ impl<R: Read> Reader<R> {
         self.member(&header, records, offset).map(Some)
     }
 
+    /// How many bytes of the source have been read.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Joins header, records and, for a sparse file, the map that begins its content.
     fn member(&mut self, header: &Header, records: Records, offset: u64) -> Result<Member> {
         let damaged = damaged(self.position - limits::BLOCK as u64);
@@ -427,6 +433,25 @@ impl<R: Read> Read for Reader<R> {
         self.position += read as u64;
         self.content -= read as u64;
         Ok(read)
+    }
+}
+
+/// As [`Read`], without a copy.
+impl<R: BufRead> BufRead for Reader<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let cut_off = self.damaged(Fault::CutOff);
+        let left = usize::try_from(self.content).unwrap_or(usize::MAX);
+        let piece = self.source.fill_buf()?;
+        if piece.is_empty() && left > 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, cut_off));
+        }
+        Ok(&piece[..piece.len().min(left)])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.source.consume(count);
+        self.position += count as u64;
+        self.content -= count as u64;
     }
 }
 

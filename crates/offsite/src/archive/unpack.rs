@@ -13,15 +13,14 @@ mod beneath;
 mod error;
 mod folders;
 mod made;
+mod new_file;
 #[cfg(test)]
 mod tests;
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -29,8 +28,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::archive::limits;
-use crate::archive::read::{Extent, Kind, Member};
+use crate::archive::read::{Kind, Member};
 use crate::paths;
 use crate::times::Time;
 use attributes::Object;
@@ -39,6 +37,7 @@ use folders::Folders;
 use made::Made;
 
 pub use error::{Attribute, Error, LinkFault, Problem, Result};
+pub use new_file::NewFile;
 
 /// Receives what could not be made or set; from several threads.
 pub trait Report: Sync {
@@ -138,13 +137,17 @@ impl<'a> Unpacker<'a> {
     ///
     /// Everything that [`Error`] lists. What it could not finish is not there, or, where this run
     /// may replace, what was there before may be gone.
-    pub fn member(&self, member: &Member, content: &mut dyn Read) -> Result<Outcome> {
+    pub fn member(&self, member: &Member, content: &mut dyn BufRead) -> Result<Outcome> {
         // The empty path is the target itself.
         let check = if member.kind == Kind::Directory { paths::check } else { paths::check_inner };
         check(&member.path).map_err(|fault| Error::Path { path: member.path.clone(), fault })?;
         let outcome = match &member.kind {
             Kind::Directory => self.directory(member),
-            Kind::File { size, extents } => self.file(member, *size, extents.as_deref(), content),
+            Kind::File { .. } => {
+                let Some(file) = self.file(member)? else { return Ok(Outcome::Kept) };
+                file.write_from(content)?;
+                return Ok(file.finish());
+            }
             Kind::HardLink { target } => self.hard_link(member, target),
             Kind::Symlink { target } => self.symlink(member, target),
             Kind::Fifo => self.node(member, FileType::Fifo, (0, 0), "a named pipe"),
@@ -155,8 +158,27 @@ impl<'a> Unpacker<'a> {
                 self.node(member, FileType::BlockDevice, (*major, *minor), "a device")
             }
         }?;
+        Ok(self.counted(outcome))
+    }
+
+    /// Makes the file that `member` says, for content that comes in pieces, from several threads.
+    /// None where it is kept, since an earlier run has finished it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Unpacker::member`].
+    pub fn file(&self, member: &Member) -> Result<Option<NewFile<'_>>> {
+        paths::check_inner(&member.path).map_err(|fault| Error::Path { path: member.path.clone(), fault })?;
+        if self.existing == Existing::Resume && self.is_finished(member)? {
+            self.counted(Outcome::Kept);
+            return Ok(None);
+        }
+        NewFile::new(self, member).map(Some)
+    }
+
+    fn counted(&self, outcome: Outcome) -> Outcome {
         self.counts[outcome as usize].fetch_add(1, Ordering::Relaxed);
-        Ok(outcome)
+        outcome
     }
 
     /// Gives the folders their attributes, the deepest first, since a folder without permission to
@@ -206,27 +228,9 @@ impl<'a> Unpacker<'a> {
         Ok(Outcome::Made)
     }
 
-    fn file(&self, member: &Member, size: u64, extents: Option<&[Extent]>, content: &mut dyn Read) -> Result<Outcome> {
-        if self.existing == Existing::Resume && self.is_finished(member, size)? {
-            return Ok(Outcome::Kept);
-        }
-        let file = File::from(self.new_file(member)?);
-        let stat = rustix::fs::fstat(&file).map_err(system("look at the file", &member.path))?;
-        self.made.insert(&stat);
-        let written = match extents {
-            None => copy(content, &file, 0, size, member),
-            Some(extents) => copy_extents(content, &file, size, extents, member),
-        };
-        if let Err(error) = written {
-            self.discard(member, &stat);
-            return Err(error);
-        }
-        attributes::set(&Object::Open(file.as_fd()), member, self.inherits, self.report);
-        Ok(Outcome::Made)
-    }
-
     /// Whether an earlier run has finished this file.
-    fn is_finished(&self, member: &Member, size: u64) -> Result<bool> {
+    fn is_finished(&self, member: &Member) -> Result<bool> {
+        let Kind::File { size, .. } = member.kind else { return Ok(false) };
         let stat = match self.root.resolve(&member.path, OFlags::PATH, Mode::empty()) {
             Ok(found) => rustix::fs::fstat(found).map_err(system("look at the file", &member.path))?,
             Err(_) => return Ok(false),
@@ -431,39 +435,6 @@ fn pin(folder: BorrowedFd<'_>, name: &OsStr, kind: FileType) -> rustix::io::Resu
     let stat = rustix::fs::fstat(&handle)?;
     let own = stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_nlink == 1 && is(&stat, kind);
     Ok(own.then_some(handle))
-}
-
-fn copy_extents(content: &mut dyn Read, file: &File, size: u64, extents: &[Extent], member: &Member) -> Result<()> {
-    for extent in extents {
-        copy(content, file, extent.offset, extent.length, member)?;
-    }
-    // What no extent covers takes no space, at the end of the file either.
-    file.set_len(size).map_err(written(member))
-}
-
-/// Writes `length` bytes of `content` to `file` from `offset` on.
-fn copy(content: &mut dyn Read, file: &File, mut offset: u64, length: u64, member: &Member) -> Result<()> {
-    let failed = |source| Error::Content { path: member.path.clone(), source };
-    let mut left = length;
-    let piece = usize::try_from(length).map_or(limits::PIECE, |length| length.min(limits::PIECE));
-    let mut buffer = vec![0; piece];
-    while left > 0 {
-        let wanted = usize::try_from(left).map_or(piece, |left| left.min(piece));
-        let read = match content.read(&mut buffer[..wanted]) {
-            Ok(0) => return Err(failed(io::ErrorKind::UnexpectedEof.into())),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            read => read.map_err(failed)?,
-        };
-        file.write_all_at(&buffer[..read], offset).map_err(written(member))?;
-        offset += read as u64;
-        left -= read as u64;
-    }
-    Ok(())
-}
-
-fn written(member: &Member) -> impl Fn(io::Error) -> Error {
-    let path = member.path.clone();
-    move |source| Error::System { path: path.clone(), action: "write the file", source }
 }
 
 fn is(stat: &Stat, kind: FileType) -> bool {

@@ -4,15 +4,16 @@ mod hostile;
 mod real;
 mod threads;
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
 
 use super::*;
-use crate::archive::read::{Ending, Reader};
+use crate::archive::limits;
+use crate::archive::read::{Ending, Extent, Reader};
 use crate::paths::PathFault;
 
 /// Keeps what is reported, as text.
