@@ -9,6 +9,7 @@ mod inspect;
 mod keygen;
 mod keys;
 mod list;
+pub mod restore;
 
 pub use decrypt::{Decrypt, decrypt};
 pub use encrypt::{Encrypt, encrypt};

@@ -1,0 +1,217 @@
+//! Opened slices that several threads use.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::Slices;
+use super::error::{Error, Result};
+use crate::index::PlanError;
+use crate::plan::SliceName;
+
+/// Memory for opened slices, in bytes: 80 MiB, five slices of the usual size. Frames come in the order
+/// in which they lie, so one or two are in use and two are being fetched; the others are for large
+/// files whose chunks lie in several.
+const MEMORY: u64 = 80 << 20;
+
+/// As many slices fit in any case, however large they are.
+const FEWEST: usize = 3;
+
+/// Most slices that are opened before anybody wants them.
+const AHEAD: usize = 2;
+
+/// Most failed slices that are remembered; others fail anew.
+const FAILED: usize = 1024;
+
+/// Opens slices once for all that want them, keeps the last ones, and never more than fit.
+pub(super) struct Cache<'a, S: Slices> {
+    slices: &'a S,
+    state: Mutex<State<S::Opened>>,
+    changed: Condvar,
+}
+
+struct State<T> {
+    slots: HashMap<SliceName, Slot<T>>,
+    failed: HashMap<SliceName, Arc<crate::Error>>,
+    /// Sealed size of all slots.
+    bytes: u64,
+    clock: u64,
+    /// The number of the last job that has begun.
+    reached: u64,
+    stopped: bool,
+}
+
+struct Slot<T> {
+    /// None while it is being opened.
+    opened: Option<Arc<T>>,
+    size: u64,
+    /// When it was used last.
+    used: u64,
+    /// The number of the job that will want it, where it was opened ahead.
+    wanted_by: u64,
+}
+
+/// A slice in use.
+pub(super) struct Held<'c, 'a, S: Slices> {
+    cache: &'c Cache<'a, S>,
+    opened: Option<Arc<S::Opened>>,
+}
+
+impl<S: Slices> Deref for Held<'_, '_, S> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.opened.as_deref().map(AsRef::as_ref).unwrap_or_default()
+    }
+}
+
+impl<S: Slices> Drop for Held<'_, '_, S> {
+    fn drop(&mut self) {
+        let state = self.cache.lock();
+        self.opened = None;
+        drop(state);
+        self.cache.changed.notify_all();
+    }
+}
+
+impl<'a, S: Slices> Cache<'a, S> {
+    pub(super) fn new(slices: &'a S) -> Self {
+        let state =
+            State { slots: HashMap::new(), failed: HashMap::new(), bytes: 0, clock: 0, reached: 0, stopped: false };
+        Self { slices, state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// A slice, opened now if it is not at hand. A thread must not hold another meanwhile: it may
+    /// have to wait for one that is given back.
+    pub(super) fn get(&self, name: SliceName) -> Result<Held<'_, 'a, S>> {
+        self.get_for(name, 0, self.lock())
+    }
+
+    fn get_for<'c>(
+        &'c self,
+        name: SliceName,
+        wanted_by: u64,
+        mut state: MutexGuard<'c, State<S::Opened>>,
+    ) -> Result<Held<'c, 'a, S>> {
+        loop {
+            if let Some(source) = state.failed.get(&name) {
+                return Err(Error::Slice { name, source: source.clone() });
+            }
+            state.clock += 1;
+            let now = state.clock;
+            match state.slots.get_mut(&name) {
+                Some(Slot { opened: Some(opened), used, .. }) => {
+                    *used = now;
+                    return Ok(Held { cache: self, opened: Some(opened.clone()) });
+                }
+                Some(Slot { opened: None, .. }) => {}
+                None => {
+                    let size = self.slices.known(name).ok_or(PlanError::UnknownSlice(name))?.size;
+                    if state.make_room(size) {
+                        state.bytes += size;
+                        state.slots.insert(name, Slot { opened: None, size, used: now, wanted_by });
+                        drop(state);
+                        return self.open(name);
+                    }
+                }
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn open(&self, name: SliceName) -> Result<Held<'_, 'a, S>> {
+        // Where opening panics, nobody must wait for it for ever.
+        let slot = Opening { cache: self, name };
+        let opened = self.slices.open(name);
+        let mut state = self.lock();
+        let result = match opened {
+            Ok(opened) => {
+                let opened = Arc::new(opened);
+                if let Some(slot) = state.slots.get_mut(&name) {
+                    slot.opened = Some(opened.clone());
+                }
+                Ok(Held { cache: self, opened: Some(opened) })
+            }
+            Err(error) => {
+                let source = Arc::new(error);
+                if state.failed.len() < FAILED {
+                    state.failed.insert(name, source.clone());
+                }
+                Err(Error::Slice { name, source })
+            }
+        };
+        drop(state);
+        drop(slot);
+        result
+    }
+
+    /// Opens a slice ahead of the job that will want it, once no more than a few others are.
+    pub(super) fn prefetch(&self, name: SliceName, job: u64) {
+        let mut state = self.lock();
+        while !state.stopped && job > state.reached {
+            let ahead = state.slots.values().filter(|slot| slot.wanted_by > state.reached).count();
+            if ahead < AHEAD || state.slots.contains_key(&name) {
+                // Whoever wants it gets the error.
+                drop(self.get_for(name, job, state));
+                return;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// A job has begun. Their numbers start with 1.
+    pub(super) fn reach(&self, job: u64) {
+        let mut state = self.lock();
+        state.reached = state.reached.max(job);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Nothing is prefetched any more.
+    pub(super) fn stop(&self) {
+        self.lock().stopped = true;
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<S::Opened>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes a slot away again that stays empty, and tells those who wait for it.
+struct Opening<'c, 'a, S: Slices> {
+    cache: &'c Cache<'a, S>,
+    name: SliceName,
+}
+
+impl<S: Slices> Drop for Opening<'_, '_, S> {
+    fn drop(&mut self) {
+        let mut state = self.cache.lock();
+        if state.slots.get(&self.name).is_some_and(|slot| slot.opened.is_none()) {
+            state.remove(self.name);
+        }
+        drop(state);
+        self.cache.changed.notify_all();
+    }
+}
+
+impl<T> State<T> {
+    /// Lets go of slices that nobody uses, the longest unused first, until another fits.
+    fn make_room(&mut self, size: u64) -> bool {
+        while self.slots.len() >= FEWEST && self.bytes + size > MEMORY {
+            let unused = self
+                .slots
+                .iter()
+                .filter(|(_, slot)| slot.opened.as_ref().is_some_and(|opened| Arc::strong_count(opened) == 1));
+            let Some(name) = unused.min_by_key(|(_, slot)| slot.used).map(|(name, _)| *name) else { return false };
+            self.remove(name);
+        }
+        true
+    }
+
+    fn remove(&mut self, name: SliceName) {
+        if let Some(slot) = self.slots.remove(&name) {
+            self.bytes -= slot.size;
+        }
+    }
+}
