@@ -3,9 +3,9 @@
 
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
-pub(crate) mod made_by_hand;
-
+pub(crate) mod backup;
 pub(crate) mod everything;
+pub(crate) mod made_by_hand;
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
