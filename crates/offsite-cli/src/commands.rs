@@ -7,6 +7,7 @@ pub(crate) mod files;
 pub(crate) mod inspect;
 pub(crate) mod keygen;
 pub(crate) mod list;
+pub(crate) mod restore;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 use offsite::cms::PrivateKey;
 use offsite::files::Place;
 use offsite::operations::backups::{self, Found, Scope, Which};
+use offsite::operations::restore as restore_errors;
 use offsite::pins::Pins;
 use offsite::store::{self, Location};
 use offsite::{Events, operations, shown};
@@ -29,6 +31,8 @@ pub(crate) enum Failure {
     Library(offsite::Error),
     /// The command line cannot be meant so.
     Usage { text: String, hint: &'static str },
+    /// From a restore.
+    Restore(restore_errors::Error),
     /// Something that the command itself found wrong; it has said so.
     Reported,
     /// Something is missing that was asked for, which has been said; the rest is done.
@@ -43,6 +47,15 @@ impl From<offsite::Error> for Failure {
     }
 }
 
+impl From<restore_errors::Error> for Failure {
+    fn from(error: restore_errors::Error) -> Self {
+        match error {
+            restore_errors::Error::File(error) => Self::Library(error),
+            error => Self::Restore(error),
+        }
+    }
+}
+
 impl Failure {
     /// Tells the user; the exit code.
     pub(crate) fn report(&self) -> ExitCode {
@@ -53,6 +66,13 @@ impl Failure {
                     terminal::hint(hint);
                 }
                 exit::of_error(error)
+            }
+            Self::Restore(error) => {
+                terminal::error(&error.to_string());
+                if let Some(hint) = words::hint_of_restore(error) {
+                    terminal::hint(hint);
+                }
+                exit::of_restore(error)
             }
             Self::Usage { text, hint } => {
                 terminal::error(text);

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use offsite::Error;
+use offsite::operations::restore;
 
 use crate::{terminal, words};
 
@@ -24,6 +25,16 @@ pub(crate) fn of_error(error: &Error) -> u8 {
     match error {
         Error::Damage(_) | Error::SeveralSigners { .. } => DAMAGED,
         error if words::is_usage(error) => USAGE,
+        _ => FAILED,
+    }
+}
+
+/// That of an error which ended a restore.
+pub(crate) fn of_restore(error: &restore::Error) -> u8 {
+    use restore::Error::{NoContent, NoPaths, NoStream, NoTar, Path};
+    match error {
+        error if error.is_damage() => DAMAGED,
+        NoContent(_) | NoPaths | NoStream | NoTar | Path { .. } => USAGE,
         _ => FAILED,
     }
 }

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Command::Decrypt(arguments) => commands::decrypt::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
         Command::Backup(arguments) => commands::backup::run(arguments),
+        Command::Restore(arguments) => commands::restore::run(&arguments),
         Command::List(arguments) => commands::list::run(&arguments),
         Command::Files(arguments) => commands::files::run(&arguments),
     };

@@ -3,14 +3,18 @@
 //! - Everything here goes to standard error or the terminal itself, never to standard output.
 //! - Messages begin with `offsite:`, are lower case, and end without a full stop.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use offsite::archive::unpack::{Problem, Report};
 use offsite::files::Place;
+use offsite::operations::restore::{self, Watch};
 use offsite::{Damage, Events, Warning};
 use zeroize::Zeroizing;
 
@@ -52,6 +56,8 @@ pub(crate) struct Progress {
     bar: ProgressBar,
     /// Whether something in a store was wrong.
     damaged: AtomicBool,
+    /// How many things could not be made or set.
+    problems: AtomicU64,
 }
 
 impl Progress {
@@ -81,12 +87,17 @@ impl Progress {
     }
 
     fn of(bar: ProgressBar) -> Self {
-        Self { bar, damaged: AtomicBool::new(false) }
+        Self { bar, damaged: AtomicBool::new(false), problems: AtomicU64::new(0) }
     }
 
     /// Whether something in a store was wrong; it has been said.
     pub(crate) fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Relaxed)
+    }
+
+    /// How many things could not be made or set; each has been said.
+    pub(crate) fn problems(&self) -> u64 {
+        self.problems.load(Ordering::Relaxed)
     }
 
     /// Takes the bar off the screen.
@@ -107,6 +118,24 @@ impl Events for Progress {
     fn damage(&self, damage: &Damage) {
         self.damaged.store(true, Ordering::Relaxed);
         self.bar.suspend(|| error(&damage.to_string()));
+    }
+}
+
+impl Report for Progress {
+    fn problem(&self, problem: Problem) {
+        self.problems.fetch_add(1, Ordering::Relaxed);
+        self.bar.suspend(|| warning(&problem.to_string()));
+    }
+}
+
+impl Watch for Progress {
+    fn lost(&self, path: &[u8], cause: &restore::Error) {
+        self.damaged.fetch_or(cause.is_damage(), Ordering::Relaxed);
+        let path = match path {
+            b"" => "the end of the tar".to_owned(),
+            path => offsite::shown(Path::new(OsStr::from_bytes(path))),
+        };
+        self.bar.suspend(|| error(&format!("lost: {path}: {cause}")));
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use offsite::archive::incident::{Incident, What};
 use offsite::cms::{self, KeyError, SliceProblem, UsageError};
+use offsite::operations::restore;
 use offsite::receipt::NoPrevious;
 use offsite::{Error, PinProblem, Warning, shown};
 use time::{OffsetDateTime, UtcOffset};
@@ -136,6 +137,21 @@ fn of_cms(error: &cms::Error) -> Option<&'static str> {
         cms::Error::Usage(UsageError::NotInSmime(_)) => Some("leave out --profile smime, or this recipient"),
         cms::Error::Usage(UsageError::Unauthenticated) => Some("leave out --strict to decrypt it all the same"),
         cms::Error::Trailing { .. } => Some("decrypt messages one at a time, each from a file of its own"),
+        _ => None,
+    }
+}
+
+/// What to do about an error of a restore, where that is not plain.
+pub(crate) fn hint_of_restore(error: &restore::Error) -> Option<&'static str> {
+    use restore::Error;
+    match error {
+        Error::NotEmpty(_) => Some("choose another folder, or go on there with --resume or --overwrite"),
+        Error::NoMatch(_) => Some("paths are as `offsite files` shows them"),
+        Error::NoTar | Error::NoPaths => Some("write it out with --stdout, or into a folder with --into"),
+        Error::NoStream | Error::NoContent(_) => Some("name one regular file, or restore with --into or --tar"),
+        error if error.is_damage() => {
+            Some("--keep-going restores what is whole; another backup, or another copy of the store, may have the rest")
+        }
         _ => None,
     }
 }

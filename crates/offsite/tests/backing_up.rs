@@ -22,7 +22,7 @@ use offsite::cms::{KeyFile, PrivateKey, Recipients};
 use offsite::index::plan_of;
 use offsite::names::{Folder, HostName, ObjectName, SetName};
 use offsite::operations::backup::{Backup, Source, Summary, backup};
-use offsite::operations::backups::{self, Found, Scope, Slices, Which, choose};
+use offsite::operations::backups::{self, Found, Scope, Which, choose};
 use offsite::pins::Pins;
 use offsite::plan::{Reader as PlanReader, Step};
 use offsite::receipt::{NoPrevious, Previous, Status};
@@ -134,7 +134,7 @@ impl Host {
             let frames = |slice: u64, span: offsite::plan::Span| {
                 let opened = slices.open(names[usize::try_from(slice).unwrap()]).unwrap();
                 let from = usize::try_from(span.offset).unwrap();
-                zstd::decode_all(&opened[from..from + usize::try_from(span.length).unwrap()]).unwrap()
+                zstd::decode_all(&opened.as_ref()[from..from + usize::try_from(span.length).unwrap()]).unwrap()
             };
             match step {
                 Step::Slice { slice, .. } => names.push(slice.name),

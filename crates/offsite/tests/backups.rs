@@ -15,7 +15,7 @@ use offsite::cms::PrivateKey;
 use offsite::hashes::Hashed;
 use offsite::index::Row;
 use offsite::names::BackupFile;
-use offsite::operations::backups::{Backup, Found, Scope, Selection, Slices, Which, choose};
+use offsite::operations::backups::{Backup, Found, Scope, Selection, Which, choose};
 use offsite::operations::{files, list};
 use offsite::pins::{Pins, Verdict};
 use offsite::plan::SliceName;

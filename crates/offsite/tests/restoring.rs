@@ -181,7 +181,8 @@ fn everything(root: &Path) {
     {
         fs::write(root.join(name), noise(length, 1)).unwrap();
     }
-    for (original, name) in [("m/7", "a/deep/er/link"), ("m/7", "z/link"), ("large", "z/large link"), ("z/huge", "a/huge link")]
+    for (original, name) in
+        [("m/7", "a/deep/er/link"), ("m/7", "z/link"), ("large", "z/large link"), ("z/huge", "a/huge link")]
     {
         fs::hard_link(root.join(original), root.join(name)).unwrap();
     }

@@ -17,5 +17,5 @@ pub use choose::{Which, choose, signers};
 pub use find::{Found, Scope, survey};
 pub use open::Backup;
 pub use selection::Selection;
-pub use slices::{OpenedSlice, SliceReader, Slices};
+pub use slices::{OpenedSlice, SliceReader};
 pub use stream::Plaintext;

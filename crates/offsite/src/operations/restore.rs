@@ -32,6 +32,7 @@ use crate::archive::unpack::{self, Existing, Report, Unpacker};
 use crate::events::Events;
 use crate::index::order::{Names, Order, Rows};
 use crate::index::{self, Merge, Place, PlanError, Row, plan_of};
+use crate::operations::backups::{Backup, OpenedSlice, SliceReader};
 use crate::plan::{self, Shape, SliceName, Title};
 use crate::times::Time;
 use cache::Cache;
@@ -58,6 +59,18 @@ pub trait Slices: Sync {
     ///
     /// Why there is none.
     fn open(&self, name: SliceName) -> crate::Result<Self::Opened>;
+}
+
+impl Slices for SliceReader<'_> {
+    type Opened = OpenedSlice;
+
+    fn known(&self, name: SliceName) -> Option<plan::Slice> {
+        self.known(name)
+    }
+
+    fn open(&self, name: SliceName) -> crate::Result<OpenedSlice> {
+        self.open(name)
+    }
 }
 
 /// Receives what happens; from several threads.
@@ -143,6 +156,23 @@ pub fn restore<S: Slices, R: BufRead>(
         To::Content(out) => job.run(if is_tar { Goal::Content } else { Goal::Stream }, Some(out), ready),
         To::Folder { path, existing } => job.into_folder(path, existing, ready),
     }
+}
+
+/// Restores a backup from its store, as [`restore`]. A whole one must have the plan that follows from
+/// its index.
+///
+/// # Errors
+///
+/// As [`restore`].
+pub fn restore_backup(what: &Restore<'_>, to: To<'_>, backup: &Backup<'_>, watch: &dyn Watch) -> Result<Restored> {
+    let slices = backup.slices()?;
+    let mut plan = if what.paths.is_empty() { Some(backup.plan()?) } else { None };
+    let plan = plan.as_mut().map(|plan| plan as &mut dyn Read);
+    restore(what, to, backup.index()?, plan, &slices, watch).map_err(|error| match error {
+        Error::Index(PlanError::Index(error)) => backup.index_error(error).into(),
+        Error::PlanUnreadable(source) => backup.plan_unreadable(source).into(),
+        error => error,
+    })
 }
 
 /// A backup's entries in order, checked as far as they can be without its slices.

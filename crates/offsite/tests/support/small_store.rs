@@ -284,7 +284,7 @@ fn index_and_plan(spec: &Spec<'_>, places: &[slices::Place], end: slices::Place,
         let inode = Inode { mode: 0o644, uid: 0, gid: 1000, mtime };
         rows.push(Row::Entry(Entry { path, kind: item.kind(), inode, links: false, torn: false, places: vec![place] }));
     }
-    rows.sort_by(|one, other| index::compare(one.path(), other.path()));
+    rows.sort_by(|one, other| offsite::paths::compare(one.path(), other.path()));
 
     let mut runs: Vec<_> = live.values().map(|place| place.slice.backup).chain([backup]).collect();
     runs.sort();

@@ -128,14 +128,19 @@ impl<'a> Backup<'a> {
         }
     }
 
+    /// An error of reading [`Self::plan`], by blame.
+    #[must_use]
+    pub fn plan_unreadable(&self, source: io::Error) -> Error {
+        let object = self.name.file(BackupFile::Plan(0));
+        ours(source, |source| Damage { object, problem: Problem::Unreadable(source) })
+    }
+
     /// An error of [`Self::plan`]'s lines, by blame.
     #[must_use]
     pub fn plan_error(&self, error: plan::Error) -> Error {
         let object = self.name.file(BackupFile::Plan(0));
         match error.problem {
-            plan::Problem::Read(source) => {
-                ours(source, |source| Damage { object, problem: Problem::Unreadable(source) })
-            }
+            plan::Problem::Read(source) => self.plan_unreadable(source),
             _ => Damage { object, problem: Problem::Plan(error) }.into(),
         }
     }

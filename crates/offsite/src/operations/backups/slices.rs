@@ -1,7 +1,7 @@
 //! The slices that a backup needs, one by one and in any order.
 
 use std::collections::BTreeMap;
-use std::ops::{Deref, Range};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cms::{PrivateKey, SliceOpener, StreamKind};
@@ -17,41 +17,19 @@ use crate::plan::{Slice, SliceName};
 use crate::receipt::{Receipt, SliceRange};
 use crate::store;
 
-/// Where slices come from, opened. Several threads may ask at once.
-pub trait Slices: Sync {
-    /// Gets and opens a slice.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Damage`], [`Error::WrongKey`], [`Error::Store`].
-    fn open(&self, name: SliceName) -> Result<OpenedSlice>;
-
-    /// Its length and hash, sealed; None for a slice that the backup does not need.
-    fn known(&self, name: SliceName) -> Option<Slice>;
-}
-
 /// The plaintext of a slice.
 pub struct OpenedSlice {
     bytes: Vec<u8>,
     plaintext: Range<usize>,
 }
 
-impl From<Vec<u8>> for OpenedSlice {
-    /// Of a plaintext alone.
-    fn from(bytes: Vec<u8>) -> Self {
-        Self { plaintext: 0..bytes.len(), bytes }
-    }
-}
-
-impl Deref for OpenedSlice {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
+impl AsRef<[u8]> for OpenedSlice {
+    fn as_ref(&self) -> &[u8] {
         &self.bytes[self.plaintext.clone()]
     }
 }
 
-/// The slices of a store that a receipt lists. Memory: 36 bytes for each of them.
+/// The slices of a store that a receipt lists; several threads may ask at once. Memory: 36 bytes for each of them.
 pub struct SliceReader<'a> {
     store: &'a dyn store::Read,
     key: &'a PrivateKey,
@@ -105,10 +83,13 @@ impl<'a> SliceReader<'a> {
     fn object(&self, name: SliceName) -> ObjectName {
         self.name.sibling(name.backup).slice(name.number)
     }
-}
 
-impl Slices for SliceReader<'_> {
-    fn open(&self, name: SliceName) -> Result<OpenedSlice> {
+    /// Gets and opens a slice.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damage`], [`Error::WrongKey`], [`Error::Store`].
+    pub fn open(&self, name: SliceName) -> Result<OpenedSlice> {
         let object = self.object(name);
         let damage = |problem| Error::from(Damage { object: object.clone(), problem });
         let (run, known) = self.find(name).ok_or_else(|| damage(Problem::NotInReceipt))?;
@@ -123,7 +104,9 @@ impl Slices for SliceReader<'_> {
         Ok(OpenedSlice { bytes, plaintext })
     }
 
-    fn known(&self, name: SliceName) -> Option<Slice> {
+    /// Its length and hash, sealed; None for a slice that the backup does not need.
+    #[must_use]
+    pub fn known(&self, name: SliceName) -> Option<Slice> {
         let (_, Known { size, sha256 }) = self.find(name)?;
         Some(Slice { name, size: size.into(), sha256: *sha256.as_bytes() })
     }

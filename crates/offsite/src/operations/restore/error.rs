@@ -132,13 +132,14 @@ pub enum FrameFault {
 
 impl Error {
     /// Whether what is stored is to blame, which is not to be trusted then: the caller should say
-    /// so. A slice that cannot be had counts, since only its store knows why.
+    /// so.
     #[must_use]
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Index(error) => !matches!(error, PlanError::Io(_)),
+            Self::Slice { source, .. } => matches!(**source, crate::Error::Damage(_)),
+            Self::File(error) => matches!(error, crate::Error::Damage(_)),
             Self::Plan(_)
-            | Self::Slice { .. }
             | Self::Frame { .. }
             | Self::Member { .. }
             | Self::Disagree { .. }

@@ -1,0 +1,118 @@
+//! `offsite restore`
+
+use std::io::{self, BufWriter, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use offsite::archive::unpack::Existing;
+use offsite::files::{Output, Place};
+use offsite::operations::backups::Backup;
+use offsite::operations::restore::{Restore, Restored, To, restore_backup};
+use serde::Serialize;
+
+use crate::arguments::{self, PlaceArgument};
+use crate::commands::{Failure, OpenStore, conclude, private_key, refuse_terminal, written};
+use crate::terminal::{self, Progress};
+
+pub(crate) fn run(arguments: &arguments::Restore) -> Result<(), Failure> {
+    let source = OpenStore::new(&arguments.of.store)?;
+    let output = output(arguments);
+    if let Some(output) = &output {
+        refuse_terminal(output)?;
+    }
+    let progress = Progress::new(None, output.as_ref());
+    let restored = perform(arguments, &source, output.as_ref(), &progress);
+    progress.clear();
+    let told = restored.and_then(|restored| tell(arguments, &restored, output.as_ref(), &progress));
+    conclude(told, &progress)
+}
+
+/// Where a tar, or a stream, goes.
+fn output(arguments: &arguments::Restore) -> Option<Place> {
+    match &arguments.tar {
+        _ if arguments.dry_run => None,
+        Some(tar) => Some(PlaceArgument::or_standard(Some(tar))),
+        None => arguments.stdout.then_some(Place::Standard),
+    }
+}
+
+fn perform(
+    arguments: &arguments::Restore,
+    source: &OpenStore,
+    output: Option<&Place>,
+    progress: &Progress,
+) -> Result<Restored, Failure> {
+    // What there is to know without the key comes before a passphrase is asked.
+    let found = source.choose(arguments.of.backup, progress)?;
+    let key = private_key(&arguments.of.key)?;
+    let backup = Backup::open(&*source.store, &key, &found)?;
+    let paths: Vec<Vec<u8>> = arguments.paths.iter().map(|path| path.clone().into_vec()).collect();
+    let folder = std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from);
+    let what = Restore { paths: &paths, keep_going: arguments.keep_going, folder: &folder };
+    let existing = match (arguments.resume, arguments.overwrite) {
+        (true, _) => Existing::Resume,
+        (_, true) => Existing::Replace,
+        _ => Existing::Refuse,
+    };
+    match (&arguments.into, output) {
+        (Some(path), _) if !arguments.dry_run => {
+            Ok(restore_backup(&what, To::Folder { path, existing }, &backup, progress)?)
+        }
+        (_, Some(place)) => {
+            let mut out = BufWriter::with_capacity(1 << 20, Output::create(place, false)?);
+            let to = if arguments.stdout { To::Content(&mut out) } else { To::Tar(&mut out) };
+            let restored = restore_backup(&what, to, &backup, progress)?;
+            let failed = |source| offsite::Error::File { action: "write", path: name(place), source };
+            let out = out.into_inner().map_err(|error| failed(error.into_error()))?;
+            out.finish()?;
+            Ok(restored)
+        }
+        _ => Ok(restore_backup(&what, To::Nothing, &backup, progress)?),
+    }
+}
+
+fn name(place: &Place) -> PathBuf {
+    place.path().map_or_else(|| "standard output".into(), PathBuf::from)
+}
+
+/// The summary as `--json` prints it.
+#[derive(Serialize)]
+struct Json {
+    dry_run: bool,
+    entries: u64,
+    lost: u64,
+    kept: u64,
+    problems: u64,
+}
+
+/// Tells what was done; whether all of it was.
+fn tell(
+    arguments: &arguments::Restore,
+    restored: &Restored,
+    output: Option<&Place>,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    let Restored { entries, lost, files, .. } = *restored;
+    let problems = progress.problems();
+    if arguments.json {
+        let json = Json { dry_run: arguments.dry_run, entries, lost, kept: files.kept, problems };
+        let text = serde_json::to_string_pretty(&json).unwrap_or_default();
+        if output == Some(&Place::Standard) {
+            let _ = writeln!(io::stderr(), "{text}");
+        } else {
+            written(writeln!(io::stdout(), "{text}"))?;
+        }
+    }
+    let done = if arguments.dry_run { "verified" } else { "restored" };
+    let kept = if files.kept > 0 { format!(", {} of them there before", files.kept) } else { String::new() };
+    terminal::note(&format!("{done} {} entries{kept}", entries - lost));
+    if lost > 0 {
+        terminal::error(&format!("{lost} entries are lost"));
+        return Err(Failure::Reported);
+    }
+    if problems > 0 {
+        terminal::warning(&format!("{problems} things could not be made or set here, though all data are right"));
+        return Err(Failure::Partial);
+    }
+    Ok(())
+}
