@@ -5,6 +5,8 @@
 
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
+pub(crate) mod room;
+
 use std::ffi::OsString;
 use std::fmt::Debug;
 use std::fs::{self, File};
@@ -423,4 +425,12 @@ fn peers() -> PathBuf {
 pub(crate) fn needed(path: PathBuf) -> PathBuf {
     assert!(path.exists(), "{} is missing: run scripts/setup-peers", path.display());
     path
+}
+
+/// Where a program is.
+#[track_caller]
+pub(crate) fn found_in_path(tool: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(tool)).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("{tool} is missing: run scripts/setup-peers"))
 }
