@@ -56,6 +56,21 @@ fn a_slice_of_another_place_is_refused() {
 }
 
 #[test]
+fn in_a_stream_it_matters_which_slice_is_the_last() {
+    let slices = run(&[100, 100, 30]);
+    let opener = SliceOpener::new(&slices[0], &private_key(KEY), RUN).expect("an opener");
+    let open = |number: usize, last| {
+        let mut slice = slices[number].clone();
+        let plaintext = opener.open_in_stream(u32::try_from(number).expect("small"), last, &mut slice)?;
+        Ok(slice[plaintext].to_vec())
+    };
+    assert_eq!(open(0, false), Ok(sample(100)));
+    assert_eq!(open(2, true), Ok(sample(30)));
+    assert_eq!(open(1, true), Err(SliceProblem::NotLast));
+    assert_eq!(open(2, false), Err(SliceProblem::GoesOn));
+}
+
+#[test]
 fn a_slice_of_another_context_is_refused() {
     let slices = run(&[100]);
     let contexts = [

@@ -8,10 +8,12 @@ mod small_store;
 
 use std::fs;
 use std::io::Read as _;
+use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
 
 use offsite::cms::PrivateKey;
+use offsite::cms::signed_data::SigningKey;
 use offsite::hashes::Hashed;
 use offsite::index::Row;
 use offsite::names::BackupFile;
@@ -19,7 +21,7 @@ use offsite::operations::backups::{Backup, Found, Scope, Selection, Which, choos
 use offsite::operations::{files, list};
 use offsite::pins::{Pins, Verdict};
 use offsite::plan::SliceName;
-use offsite::receipt::Status;
+use offsite::receipt::{Given, Object, Receipt, Status};
 use offsite::{Damage, Error, Events, Warning};
 use small_store::{Item, SmallStore, Spec, file, fingerprint, name, noise, other_rsa, p256, rsa, signer};
 use time::{Duration, OffsetDateTime};
@@ -141,7 +143,7 @@ fn all_hosts_and_sets_are_listed_the_oldest_first() {
 fn what_a_receipt_says_is_listed() {
     let store = SmallStore::new();
     let signer = signer("one");
-    let edit = |receipt: &mut offsite::receipt::Receipt| receipt.counts.errors = 2;
+    let edit = |receipt: &mut Receipt| receipt.counts.errors = 2;
     let made = store.backup(&Spec { edit: &edit, ..Spec::new(&web(IDS[0]), &signer) });
     let found = latest(&store);
     assert_eq!((found.status, found.counts), (Status::Partial, made.receipt.counts));
@@ -384,57 +386,55 @@ fn slices_of_all_runs_open_on_several_threads() {
     }
 }
 
-#[test]
-fn nothing_is_opened_that_the_receipt_does_not_vouch_for() {
-    let cases: [(&str, fn(&std::path::Path), &str); 5] = [
-        ("missing", |path| fs::remove_file(path).unwrap(), "it is not in the store"),
-        (
-            "truncated",
-            |path| fs::File::options().write(true).open(path).unwrap().set_len(50).unwrap(),
-            "it is 50 bytes long, not ",
-        ),
-        (
-            "longer",
-            |path| fs::write(path, [&fs::read(path).unwrap()[..], b"x"].concat()).unwrap(),
-            "it is longer than ",
-        ),
-        ("altered", |path| alter(path), "its SHA-256 is not the one that the receipt vouches for"),
-        (
-            "a folder",
-            |path| {
-                fs::remove_file(path).unwrap();
-                fs::create_dir(path).unwrap();
-            },
-            "no object lies there",
-        ),
-    ];
-    for (case, damage, text) in cases {
-        for object in ["index.p7m", "slices.sha256", "slice-00000000.p7m", "plan.p7m"] {
-            let store = SmallStore::new();
-            let made = chain(&store, 10);
-            let own = format!("data/{}/{object}", web(IDS[2]));
-            damage(&store.object(&own));
-            let result = open_all(&store, made.last().unwrap());
-            is_damaged(result, &format!("{own}: "));
-            is_damaged(open_all(&store, made.last().unwrap()), text);
-            assert!(!case.is_empty());
-        }
-        // What a delta builds on is vouched for by its own receipt.
-        for object in ["index.p7m", "slices.sha256", "slice-00000000.p7m"] {
-            let store = SmallStore::new();
-            let made = chain(&store, 10);
-            let earlier = format!("data/{}/{object}", web(IDS[0]));
-            damage(&store.object(&earlier));
-            is_damaged(open_all(&store, made.last().unwrap()), &format!("{earlier}: "));
-        }
-    }
+/// Something done to an object's file, and what is then said of it.
+type Harm = (fn(&Path), &'static str);
+
+const HARM: [Harm; 5] = [
+    (remove, "it is not in the store"),
+    (cut, "it is 50 bytes long, not "),
+    (lengthen, "it is longer than "),
+    (alter, "its SHA-256 is not the one that the receipt vouches for"),
+    (make_folder, "something that is no object lies there"),
+];
+
+fn remove(path: &Path) {
+    fs::remove_file(path).unwrap();
 }
 
-fn alter(path: &std::path::Path) {
+fn cut(path: &Path) {
+    fs::File::options().write(true).open(path).unwrap().set_len(50).unwrap();
+}
+
+fn lengthen(path: &Path) {
+    fs::write(path, [&fs::read(path).unwrap()[..], b"x"].concat()).unwrap();
+}
+
+fn alter(path: &Path) {
     let mut bytes = fs::read(path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(path, bytes).unwrap();
+}
+
+fn make_folder(path: &Path) {
+    remove(path);
+    fs::create_dir(path).unwrap();
+}
+
+#[test]
+fn nothing_is_opened_that_the_receipt_does_not_vouch_for() {
+    // The delta's receipt vouches for what it builds on as well.
+    let own = ["index.p7m", "slices.sha256", "slice-00000000.p7m", "plan.p7m"].map(|object| (IDS[2], object));
+    let earlier = ["index.p7m", "slices.sha256", "slice-00000000.p7m"].map(|object| (IDS[0], object));
+    for (harm, text) in HARM {
+        for (id, object) in own.into_iter().chain(earlier) {
+            let store = SmallStore::new();
+            let made = chain(&store, 10);
+            let object = format!("data/{}/{object}", web(id));
+            harm(&store.object(&object));
+            is_damaged(open_all(&store, made.last().unwrap()), &format!("{object}: {text}"));
+        }
+    }
 }
 
 /// Opens everything of the latest backup, as a restore would.
@@ -469,7 +469,7 @@ fn what_a_receipt_vouches_for_is_still_checked() {
     ] {
         let bytes = others(object);
         let store = SmallStore::new();
-        let edit = |receipt: &mut offsite::receipt::Receipt| {
+        let edit = |receipt: &mut Receipt| {
             let listed = receipt.objects.iter_mut().find(|object| object.file == file).unwrap();
             listed.contents = Hashed::of(&bytes);
         };
@@ -478,6 +478,18 @@ fn what_a_receipt_vouches_for_is_still_checked() {
         fs::write(store.object(&object), &bytes).unwrap();
         is_damaged(open_all(&store, &made), &format!("{object}: {text}"));
     }
+}
+
+#[test]
+fn files_are_no_stream() {
+    let store = SmallStore::new();
+    let signer = signer("one");
+    let edit = |receipt: &mut Receipt| receipt.given = Given::Stdin;
+    store.backup(&Spec { edit: &edit, ..Spec::new(&web(IDS[0]), &signer) });
+    is_damaged(
+        paths(&store, &rsa().private),
+        "/index.p7m: it is of a stream where the receipt is of files, or the other",
+    );
 }
 
 #[test]
@@ -520,40 +532,49 @@ fn an_index_of_several_objects_is_one() {
     let store = SmallStore::new();
     let signer = signer("one");
     let made = store.backup(&Spec { items: long_index(), ..Spec::new(&web(IDS[0]), &signer) });
-    let index = |object: &&offsite::receipt::Object| matches!(object.file, BackupFile::Index(_));
-    assert_eq!(made.receipt.objects.iter().filter(index).count(), 3);
+    assert_eq!(made.receipt.objects.iter().filter(|object| is_index(object)).count(), 3);
     assert_eq!(paths(&store, &rsa().private).unwrap().len(), 50);
     fs::remove_file(store.object(&format!("data/{}/index-00000002.p7m", web(IDS[0])))).unwrap();
     is_damaged(paths(&store, &rsa().private), "/index-00000002.p7m: it is not in the store");
 }
 
+fn is_index(object: &Object) -> bool {
+    matches!(object.file, BackupFile::Index(_))
+}
+
+/// Gives a backup other objects of its index, and a receipt that vouches for them.
+fn change_index(store: &SmallStore, receipt: &Receipt, signer: &SigningKey, change: fn(&mut Vec<Vec<u8>>)) {
+    let name = name(&web(&receipt.backup.to_string()));
+    let path = |file| store.object(name.file(file).as_str());
+    let (index, mut objects): (Vec<Object>, Vec<Object>) = receipt.objects.iter().copied().partition(is_index);
+    let mut slices: Vec<Vec<u8>> = index.iter().map(|object| fs::read(path(object.file)).unwrap()).collect();
+    change(&mut slices);
+    for (number, slice) in (0..).zip(&slices) {
+        let file = BackupFile::Index(number);
+        fs::write(path(file), slice).unwrap();
+        objects.push(Object { file, contents: Hashed::of(slice) });
+    }
+    objects.sort_by_key(|object| object.file);
+    let message = offsite::receipt::sign(&Receipt { objects, ..receipt.clone() }, signer).unwrap();
+    fs::write(store.object(name.receipt().as_str()), message).unwrap();
+}
+
+/// What is done to a stream, and what is then said of it.
+type Change = (fn(&mut Vec<Vec<u8>>), &'static str);
+
 #[test]
 fn an_indexs_objects_are_of_its_stream_and_complete() {
     let signer = signer("one");
-    let edits: [(&dyn Fn(&SmallStore, &mut Vec<Vec<u8>>), &str); 3] = [
-        (&|_, slices| slices.swap(0, 1), "index.p7m: it is number 1"),
-        (&|_, slices| slices.truncate(2), "index-00000001.p7m: the input ends after it, but it is not the last slice"),
-        (&|_, slices| slices.push(slices[2].clone()), "bytes long, the first is 1048576"),
+    let changes: [Change; 3] = [
+        (|slices| slices.swap(0, 1), "/index.p7m: it is number 1"),
+        (|slices| slices.truncate(2), "/index-00000001.p7m: the input ends after it, but it is not the last slice"),
+        (|slices| slices.push(slices[2].clone()), "bytes long, the first is 1048576"),
     ];
-    for (edit, text) in edits {
-        let source = SmallStore::new();
-        let made = source.backup(&Spec { items: long_index(), ..Spec::new(&web(IDS[0]), &signer) });
-        let index = |object: &offsite::receipt::Object| matches!(object.file, BackupFile::Index(_));
-        let files = made.receipt.objects.iter().filter(|object| index(object)).map(|object| object.file);
-        let object = |file: BackupFile| source.object(name(&web(IDS[0])).file(file).as_str());
-        let mut slices: Vec<Vec<u8>> = files.map(|file| fs::read(object(file)).unwrap()).collect();
-        edit(&source, &mut slices);
-        let mut receipt = made.receipt.clone();
-        receipt.objects.retain(|object| !index(object));
-        for (number, slice) in (0..).zip(&slices) {
-            let file = BackupFile::Index(number);
-            fs::write(object(file), slice).unwrap();
-            receipt.objects.push(offsite::receipt::Object { file, contents: Hashed::of(slice) });
-        }
-        receipt.objects.sort_by_key(|object| object.file);
-        let message = offsite::receipt::sign(&receipt, &signer).unwrap();
-        fs::write(source.object(name(&web(IDS[0])).receipt().as_str()), message).unwrap();
-        is_damaged(paths(&source, &rsa().private), text);
+    for (change, text) in changes {
+        let store = SmallStore::new();
+        let made = store.backup(&Spec { items: long_index(), ..Spec::new(&web(IDS[0]), &signer) });
+        change_index(&store, &made.receipt, &signer, change);
+        is_damaged(paths(&store, &rsa().private), text);
     }
 }
 
@@ -561,13 +582,13 @@ fn an_indexs_objects_are_of_its_stream_and_complete() {
 fn a_list_of_slices_must_hold_those_that_the_receipt_needs() {
     let store = SmallStore::new();
     let signer = signer("one");
-    let edit = |receipt: &mut offsite::receipt::Receipt| receipt.slice_bytes += 1;
+    let edit = |receipt: &mut Receipt| receipt.slice_bytes += 1;
     let made = store.backup(&Spec { edit: &edit, ..Spec::new(&web(IDS[0]), &signer) });
     let bytes = made.receipt.slice_bytes;
     let text = format!("slices.sha256: it lists 1 slices of {} bytes, the receipt 1 of {bytes}", bytes - 1);
     is_damaged(open_all(&store, &made), &text);
 
-    let edit = |receipt: &mut offsite::receipt::Receipt| receipt.runs[0].slices[0].last += 5;
+    let edit = |receipt: &mut Receipt| receipt.runs[0].slices[0].last += 5;
     let items = vec![file("b", "two")];
     let made = store.backup(&Spec { items, base: Some(&made), edit: &edit, ..Spec::new(&web(IDS[1]), &signer) });
     let text = format!("data/{}/slices.sha256: it does not list slice 5, which the receipt needs", web(IDS[0]));

@@ -7,7 +7,7 @@ use offsite_cms::PrivateKey;
 use super::find::Found;
 use super::objects;
 use super::slices::SliceReader;
-use super::stream::{Plaintext, Which};
+use super::stream::{Plaintext, Text};
 use crate::damage::{Damage, Problem};
 use crate::error::{Error, Result};
 use crate::hashes::Hashed;
@@ -71,7 +71,7 @@ impl<'a> Backup<'a> {
     fn one_index(&self, backup: BackupId, objects: Vec<Hashed>) -> Result<index::Reader<Plaintext<'a>>> {
         let name = self.name.sibling(backup);
         let object = name.file(BackupFile::Index(0));
-        let text = Plaintext::new(self.store, self.key, name.clone(), Which::Index, objects)?;
+        let text = Plaintext::new(self.store, self.key, name.clone(), Text::Index, objects)?;
         let reader = index::Reader::new(text).map_err(|error| self.index_error_of(backup, error))?;
         let title = &reader.head().title;
         let of = BackupName { host: title.host.clone(), set: title.set.clone(), backup: title.backup };
@@ -94,7 +94,7 @@ impl<'a> Backup<'a> {
     /// [`Error::Damage`], [`Error::WrongKey`], [`Error::Store`].
     pub fn plan(&self) -> Result<Plaintext<'a>> {
         let objects = self.objects(|file| matches!(file, BackupFile::Plan(_)));
-        Plaintext::new(self.store, self.key, self.name.clone(), Which::Plan, objects)
+        Plaintext::new(self.store, self.key, self.name.clone(), Text::Plan, objects)
     }
 
     /// The slices that the backup needs. Gets the lists of all of them first.

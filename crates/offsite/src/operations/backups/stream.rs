@@ -21,14 +21,14 @@ const WINDOW_LOG: u32 = 23;
 /// How much plaintext is decompressed at a time, in bytes: 64 KiB.
 const BUFFER: usize = 64 << 10;
 
-/// Which stream of a backup.
+/// Text stream of a backup.
 #[derive(Clone, Copy)]
-pub(super) enum Which {
+pub(super) enum Text {
     Index,
     Plan,
 }
 
-impl Which {
+impl Text {
     fn file(self, number: u32) -> BackupFile {
         match self {
             Self::Index => BackupFile::Index(number),
@@ -60,12 +60,13 @@ impl<'a> Plaintext<'a> {
         store: &'a dyn store::Read,
         key: &'a PrivateKey,
         name: BackupName,
-        which: Which,
+        text: Text,
         objects: Vec<Hashed>,
     ) -> Result<Self> {
-        let object = name.file(which.file(0));
-        let opened = Opened { store, key, name, which, objects, next: 0, opener: None, bytes: Vec::new(), rest: 0..0 };
-        let failed = |source| Error::from(Damage { object: object.clone(), problem: Problem::Compression(source) });
+        let object = name.file(text.file(0));
+        let opened = Opened { store, key, name, text, objects, next: 0, opener: None, bytes: Vec::new(), rest: 0..0 };
+        // There is no memory: nothing has been read yet.
+        let failed = |source| Error::File { action: "decompress", path: object.as_str().into(), source };
         let mut decoder = Decoder::with_buffer(opened).map_err(failed)?;
         decoder.window_log_max(WINDOW_LOG).map_err(failed)?;
         Ok(Self { reader: BufReader::with_capacity(BUFFER, decoder), object })
@@ -105,7 +106,7 @@ struct Opened<'a> {
     store: &'a dyn store::Read,
     key: &'a PrivateKey,
     name: BackupName,
-    which: Which,
+    text: Text,
     /// What the objects must be, by their numbers.
     objects: Vec<Hashed>,
     /// The number of the next one.
@@ -122,13 +123,13 @@ impl Opened<'_> {
     /// Gets and opens the next object, if there is one. What stream slices must be (format.md §5)
     /// holds here as well: the receipt could have been signed by a program that is wrong.
     fn advance(&mut self, contents: Hashed) -> Result<()> {
-        let object = self.name.file(self.which.file(self.next));
+        let object = self.name.file(self.text.file(self.next));
         // Before the next one comes: there is memory for one.
         self.bytes = Vec::new();
         self.bytes = objects::get(self.store, &object, contents)?;
         let opener = match self.opener.take() {
             Some(opener) => opener,
-            None => SliceOpener::new(&self.bytes, self.key, self.which.kind(&self.name.to_string()))
+            None => SliceOpener::new(&self.bytes, self.key, self.text.kind(&self.name.to_string()))
                 .map_err(|error| objects::not_opened(&object, error))?,
         };
         let last = self.next as usize + 1 == self.objects.len();
