@@ -2,7 +2,7 @@
 //! by every operation that reads.
 //!
 //! The order of trust (format.md §14) is the order of the steps: [`survey`] verifies receipts and
-//! asks the [pins](crate::pins), [`choose`] decides for one of them, and a [`Backup`] opens objects
+//! asks the [pins](crate::pins), [`choose()`] decides for one of them, and a [`Backup`] opens objects
 //! only once they are of the size and SHA-256 that this receipt lists.
 
 mod choose;
