@@ -32,19 +32,29 @@ pub(crate) enum Command {
     Restore(Restore),
     List(List),
     Files(Files),
+    /// Print RECOVER.sh, which restores a backup without offsite
+    ///
+    /// It needs the private key, a copy of the set's folder, openssl (3.0 or later), zstd and tar. `keygen`
+    /// writes it beside the private key; the same script serves everyone.
+    #[command(after_help = "Examples:
+  offsite recovery-script >RECOVER.sh
+  sh RECOVER.sh acme-PRIVATE.pem copy/data/web-1/default/20261123T074500Z-7f3a9c01 restored")]
+    RecoveryScript,
 }
 
 /// Make a key pair: a private key for the safe, a certificate for the servers
 ///
-/// Writes PREFIX-PRIVATE.pem, which holds the private key and its certificate, and
-/// PREFIX-cert.pem, the certificate alone. Neither file may exist yet.
+/// Writes PREFIX-PRIVATE.pem, which holds the private key and its certificate; PREFIX-cert.pem, the
+/// certificate alone; and PREFIX-RECOVER.sh, which restores backups without offsite. None of them
+/// may exist yet.
 #[derive(Args)]
 #[command(after_help = "Examples:
   offsite keygen -o acme                        asks for a passphrase
   offsite keygen -o acme --type p384 --no-passphrase
 
 Keep PREFIX-PRIVATE.pem in a safe place, off every server: whoever has it and its passphrase reads
-every backup, and without it nobody does. Copy PREFIX-cert.pem to the servers.")]
+every backup, and without it nobody does. PREFIX-RECOVER.sh belongs beside it. Copy PREFIX-cert.pem
+to the servers.")]
 pub(crate) struct Keygen {
     /// What the files' names begin with
     #[arg(short, long, value_name = "PREFIX", default_value = "offsite")]

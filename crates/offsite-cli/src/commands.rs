@@ -8,6 +8,7 @@ pub(crate) mod inspect;
 pub(crate) mod keygen;
 pub(crate) mod list;
 pub(crate) mod restore;
+pub(crate) mod recovery_script;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};

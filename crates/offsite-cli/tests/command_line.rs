@@ -12,7 +12,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{KeyPair, Words, assert_holds, bash, file, folder, offsite, openssl, read, run, run_reading, sample};
+use support::{
+    KeyPair, Words, assert_holds, assert_same, bash, file, folder, offsite, openssl, read, run, run_reading, sample,
+};
 
 /// Encrypts `plaintext` to a P-256 key, in slices of 1 MiB.
 fn encrypted(folder: &tempfile::TempDir, plaintext: &[u8]) -> std::path::PathBuf {
@@ -175,11 +177,20 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
 #[test]
 fn help_and_version_succeed_and_every_command_has_an_example() {
     run(&mut offsite("--version")).ok();
-    for command in ["keygen", "encrypt", "decrypt", "inspect"] {
+    for command in ["keygen", "encrypt", "decrypt", "inspect", "recovery-script"] {
         let help = run(offsite(command).arg("--help")).ok();
         let text = String::from_utf8(help.stdout).unwrap();
         assert!(text.contains(&format!("\n  offsite {command} ")), "{command}: no example in {text}");
     }
+}
+
+#[test]
+fn the_recovery_script_is_printed() {
+    let printed = run(&mut offsite("recovery-script")).ok();
+    let expected = include_bytes!("../../offsite/src/recovery/RECOVER.sh");
+    assert_same(&printed.stdout, expected, &printed.story());
+    let full = run(bash("\"$offsite\" recovery-script >/dev/full").env("offsite", env!("CARGO_BIN_EXE_offsite")));
+    full.fails(1).one_error().says("standard output");
 }
 
 #[test]

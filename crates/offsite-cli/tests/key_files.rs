@@ -192,6 +192,8 @@ fn keygen_suits_openssl_alone() {
         let made = Generated::new(kind, with_passphrase);
         let mode = fs::metadata(&made.private).expect("the private key file is there").permissions().mode();
         assert_eq!(mode & 0o7777, 0o600, "mode of the private key file: {mode:o}");
+        let script = run(&mut offsite("recovery-script")).ok().stdout;
+        assert_holds(&made.folder.path().join("safe-RECOVER.sh"), &script, "keygen");
         let pem = String::from_utf8(read(&made.private)).expect("PEM is text");
         assert_eq!(pem.contains("BEGIN ENCRYPTED PRIVATE KEY"), with_passphrase, "{pem}");
 
@@ -259,7 +261,7 @@ fn opened_with_the_private_key_file_alone(openssl: OpenSsl, made: &Generated) {
 
 #[test]
 fn keygen_overwrites_nothing() {
-    for existing in ["safe-PRIVATE.pem", "safe-cert.pem"] {
+    for existing in ["safe-PRIVATE.pem", "safe-cert.pem", "safe-RECOVER.sh"] {
         let folder = folder();
         file(&folder, existing, b"precious");
         let before = contents(&folder);

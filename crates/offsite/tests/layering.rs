@@ -118,6 +118,7 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
                 "commands/inspect",
                 "commands/keygen",
                 "commands/list",
+                "commands/recovery_script",
                 "commands/restore",
             ],
         ],

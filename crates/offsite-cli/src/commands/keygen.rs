@@ -31,6 +31,10 @@ pub(crate) fn run(arguments: &arguments::Keygen) -> Result<(), Failure> {
         shown(&files.private)
     ));
     terminal::note(&format!("certificate: {}: for every server", shown(&files.certificate)));
+    terminal::note(&format!(
+        "recovery script: {}: it belongs with the private key, and restores backups without offsite",
+        shown(&files.script)
+    ));
     Ok(())
 }
 

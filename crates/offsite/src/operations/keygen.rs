@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::recovery;
 
 /// What to make.
 pub struct Keygen<'a> {
@@ -36,6 +37,8 @@ pub struct NewFiles {
     pub private: PathBuf,
     /// The certificate alone.
     pub certificate: PathBuf,
+    /// The recovery script, which belongs with the private key.
+    pub script: PathBuf,
 }
 
 impl NewFiles {
@@ -47,7 +50,7 @@ impl NewFiles {
             name.push(suffix);
             PathBuf::from(name)
         };
-        Self { private: with("-PRIVATE.pem"), certificate: with("-cert.pem") }
+        Self { private: with("-PRIVATE.pem"), certificate: with("-cert.pem"), script: with("-RECOVER.sh") }
     }
 
     /// Fails where one of them exists.
@@ -56,7 +59,7 @@ impl NewFiles {
     ///
     /// [`Error::Exists`], or [`Error::File`] where that cannot be told.
     pub fn check_absent(&self) -> Result<()> {
-        for path in [&self.private, &self.certificate] {
+        for path in [&self.private, &self.certificate, &self.script] {
             match fs::symlink_metadata(path) {
                 Ok(_) => return Err(Error::Exists { path: path.clone(), replaceable: false }),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -67,7 +70,8 @@ impl NewFiles {
     }
 }
 
-/// Makes a key pair. Neither file may exist; both are there afterwards, or none.
+/// Makes a key pair, with the recovery script beside it. None of the files may exist; all are there
+/// afterwards, or none.
 ///
 /// # Errors
 ///
@@ -79,12 +83,26 @@ pub fn keygen(what: &Keygen<'_>) -> Result<NewFiles> {
     let key =
         NewKey::generate(what.key_type, Purpose::Encryption, what.common_name, what.now, what.days).map_err(&failed)?;
     let private = key.private_pem(what.passphrase).map_err(&failed)?;
-    write_new(&files.private, 0o600, private.as_bytes())?;
-    write_new(&files.certificate, 0o644, key.certificate().to_pem().as_bytes()).inspect_err(|_| {
-        let _ = fs::remove_file(&files.private);
-    })?;
+    let certificate = key.certificate().to_pem();
+    write_all_new(&[
+        (&files.private, 0o600, private.as_bytes()),
+        (&files.certificate, 0o644, certificate.as_bytes()),
+        (&files.script, 0o644, recovery::SCRIPT.as_bytes()),
+    ])?;
     files::sync_folder(&files.private)?;
     Ok(files)
+}
+
+/// Writes files that must not exist, with these modes; none is left where one fails.
+fn write_all_new(new: &[(&Path, u32, &[u8])]) -> Result<()> {
+    for (written, (path, mode, contents)) in new.iter().enumerate() {
+        write_new(path, *mode, contents).inspect_err(|_| {
+            for (path, ..) in &new[..written] {
+                let _ = fs::remove_file(path);
+            }
+        })?;
+    }
+    Ok(())
 }
 
 /// Writes a file that must not exist; none is left where that fails.

@@ -6,6 +6,7 @@
 pub(crate) mod backup;
 pub(crate) mod everything;
 pub(crate) mod made_by_hand;
+pub(crate) mod recovery_desk;
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
