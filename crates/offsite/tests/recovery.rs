@@ -182,7 +182,7 @@ const PASSPHRASE: &str = "correct horse battery staple";
 
 #[test]
 fn the_passphrase_is_asked_for_once() {
-    let case = Case::new();
+    let case = Case::new(OpenSsl::Stock);
     let mut set = HandMade::new(&[key(KeyType::P256, "key").certificate().clone()]);
     for key_type in [KeyType::P384, KeyType::Rsa2048] {
         let key = key(key_type, "with a passphrase");
@@ -265,7 +265,7 @@ fn temporary(desk: &Desk) -> Vec<(PathBuf, Vec<u8>)> {
 #[test]
 fn the_private_key_is_nowhere_to_be_found() {
     use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-    let case = Case::new();
+    let case = Case::new(OpenSsl::Stock);
     let key = key(KeyType::Rsa2048, "key");
     let mut set = HandMade::new(&[key.certificate().clone()]);
     full(&mut set, case.tree.path());
@@ -331,7 +331,7 @@ fn commands() -> Vec<&'static str> {
 
 #[test]
 fn the_page_does_what_it_says() {
-    let case = Case::new();
+    let case = Case::new(OpenSsl::Stock);
     let desk = &case.desk;
     let values = [
         ("PRIVATE", "private.pem"),
@@ -373,7 +373,7 @@ fn the_page_has_the_hash_of_the_script() {
 
 #[test]
 fn wrong_usage_is_told() {
-    let case = Case::new();
+    let case = Case::new(OpenSsl::Stock);
     let backup = case.set.data(FULL);
     let usage = |arguments: &[&str]| {
         let output = case.desk.script().args(arguments).output().unwrap();

@@ -12,8 +12,8 @@ use std::process::Command;
 use offsite::archive::header::END;
 use offsite::cms::keygen::KeyType;
 use offsite::hashes::Sha256;
-use support::made_by_hand::HandMade;
-use support::recovery_desk::{Case, DELTA, FULL, NEWEST, found, key, same_tree, succeeds};
+use support::made_by_hand::{HandMade, lay, members_of, rows};
+use support::recovery_desk::{Case, DELTA, FULL, NEWEST, OpenSsl, found, key, same_tree, succeeds};
 use support::run;
 
 /// Flips a bit of a file, so far from its end.
@@ -26,55 +26,62 @@ fn flip(path: &Path, from_end: usize) {
 
 #[test]
 fn slices_that_are_not_what_they_were_are_refused() {
-    let case = Case::new();
-    let slice = |number: u32| case.set.data(FULL).join(format!("slice-{number:08}.p7m"));
-    let originals = [fs::read(slice(0)).unwrap(), fs::read(slice(1)).unwrap()];
-    let put_back = || (0..).zip(&originals).for_each(|(number, bytes)| fs::write(slice(number), bytes).unwrap());
-    let refused = |words: &str| {
-        case.refused(&mut case.script(), words);
-        put_back();
-    };
-    for from_end in [0, 17, 5000] {
-        flip(&slice(1), from_end);
-        refused("slice-00000001.p7m is altered: its SHA-256");
+    for openssl in OpenSsl::ALL {
+        let case = Case::new(openssl);
+        let slice = |number: u32| case.set.data(FULL).join(format!("slice-{number:08}.p7m"));
+        let originals = [fs::read(slice(0)).unwrap(), fs::read(slice(1)).unwrap()];
+        let put_back = || (0..).zip(&originals).for_each(|(number, bytes)| fs::write(slice(number), bytes).unwrap());
+        let refused = |words: &str| {
+            case.refused(&mut case.script(), words);
+            put_back();
+        };
+        for from_end in [0, 17, 5000] {
+            flip(&slice(1), from_end);
+            refused("slice-00000001.p7m is altered: its SHA-256");
+        }
+        fs::write(slice(1), &originals[1][..originals[1].len() - 1]).unwrap();
+        refused("slice-00000001.p7m is altered: it is not of the length");
+        fs::write(slice(0), [&originals[0][..], b"\0"].concat()).unwrap();
+        refused("slice-00000000.p7m is altered: it is not of the length");
+        fs::write(slice(0), &originals[1]).unwrap();
+        fs::write(slice(1), &originals[0]).unwrap();
+        refused("slice-00000000.p7m is altered");
+        fs::remove_file(slice(1)).unwrap();
+        refused("slice-00000001.p7m is missing");
+        for from_end in [0, 17, 100] {
+            flip(&case.set.data(FULL).join("plan.p7m"), from_end);
+            case.nothing_restored(&mut case.script(), "plan.p7m ");
+            flip(&case.set.data(FULL).join("plan.p7m"), from_end);
+        }
+        succeeds(&mut case.script());
+        same_tree(case.tree.path(), &case.desk.path("out"));
     }
-    fs::write(slice(1), &originals[1][..originals[1].len() - 1]).unwrap();
-    refused("slice-00000001.p7m is altered: it is not of the length");
-    fs::write(slice(0), [&originals[0][..], b"\0"].concat()).unwrap();
-    refused("slice-00000000.p7m is altered: it is not of the length");
-    fs::write(slice(0), &originals[1]).unwrap();
-    fs::write(slice(1), &originals[0]).unwrap();
-    refused("slice-00000000.p7m is altered");
-    fs::remove_file(slice(1)).unwrap();
-    refused("slice-00000001.p7m is missing");
-    for from_end in [0, 17, 100] {
-        flip(&case.set.data(FULL).join("plan.p7m"), from_end);
-        case.nothing_restored(&mut case.script(), "plan.p7m ");
-        flip(&case.set.data(FULL).join("plan.p7m"), from_end);
-    }
-    succeeds(&mut case.script());
-    same_tree(case.tree.path(), &case.desk.path("out"));
 }
 
 #[test]
 fn only_the_right_key_opens_it() {
-    let case = Case::new();
-    let other = key(KeyType::P256, "key");
-    let other_private = case.desk.write("other.pem", other.private_pem(None).unwrap().as_bytes());
-    case.nothing_restored(&mut case.script_for(&other_private, &case.set.data(FULL)), "sealed to others");
-    case.nothing_restored(&mut case.script_for(&case.desk.write("none.pem", ""), &case.set.data(FULL)), "unlock");
+    for openssl in OpenSsl::ALL {
+        let case = Case::new(openssl);
+        let other = key(KeyType::P256, "key");
+        let other_private = case.desk.write("other.pem", other.private_pem(None).unwrap().as_bytes());
+        case.nothing_restored(&mut case.script_for(&other_private, &case.set.data(FULL)), "sealed to others");
+        case.nothing_restored(&mut case.script_for(&case.desk.write("none.pem", ""), &case.set.data(FULL)), "unlock");
 
-    // Without its certificate the one among the recipients serves; without any there is none.
-    let both = fs::read_to_string(&case.private).unwrap();
-    let (alone, certificate) = both.split_at(both.find("-----BEGIN CERTIFICATE").unwrap());
-    let alone = case.desk.write("alone.pem", alone);
-    assert!(case.desk.writes(&alone, &case.set.data(FULL)) == case.expected);
-    let recipients = case.set.data(FULL).join("recipients.pem");
-    fs::write(&recipients, other.certificate().to_pem()).unwrap();
-    case.nothing_restored(&mut case.script_for(&alone, &case.set.data(FULL)), "there is no certificate of the private");
-    // Several, of others and of old, the right one last.
-    let many = [other.certificate().to_pem(), certificate.to_owned(), fs::read_to_string(&alone).unwrap()].concat();
-    assert!(case.desk.writes(&case.desk.write("many.pem", many), &case.set.data(FULL)) == case.expected);
+        // Without its certificate the one among the recipients serves; without any there is none.
+        let both = fs::read_to_string(&case.private).unwrap();
+        let (alone, certificate) = both.split_at(both.find("-----BEGIN CERTIFICATE").unwrap());
+        let alone = case.desk.write("alone.pem", alone);
+        assert!(case.desk.writes(&alone, &case.set.data(FULL)) == case.expected);
+        let recipients = case.set.data(FULL).join("recipients.pem");
+        fs::write(&recipients, other.certificate().to_pem()).unwrap();
+        case.nothing_restored(
+            &mut case.script_for(&alone, &case.set.data(FULL)),
+            "there is no certificate of the private",
+        );
+        // Several, of others and of old, the right one last.
+        let many = [other.certificate().to_pem(), certificate.to_owned(), fs::read_to_string(&alone).unwrap()].concat();
+        assert!(case.desk.writes(&case.desk.write("many.pem", many), &case.set.data(FULL)) == case.expected);
+    }
 }
 
 /// The message with an integrity check value of 4 bytes, said to be one: the first of its 16.
@@ -101,54 +108,59 @@ fn with_short_tag(message: &[u8]) -> Vec<u8> {
 /// OpenSSL before 3.0.21 takes them, and four bytes can be guessed.
 #[test]
 fn short_integrity_check_values_are_refused() {
-    let mut case = Case::new();
-    let path = case.set.data(FULL).join("slice-00000001.p7m");
-    let message = fs::read(&path).unwrap();
-    let short = with_short_tag(&message);
-    let mut print = Command::new(found("openssl"));
-    let shown = run(print
-        .args(["cms", "-cmsout", "-noout", "-print", "-inform", "DER", "-in"])
-        .arg(case.desk.write("short", &short)));
-    let shown = String::from_utf8_lossy(&shown).into_owned();
-    assert!(shown.contains("authEnvelopedData") && shown.contains("INTEGER           :04"), "no message: {shown}");
-    fs::write(&path, &short).unwrap();
-    let (old, new) = (Sha256::of(&message), Sha256::of(&short));
-    let plan = case.plan();
-    let adjusted = plan.replace(&format!(" {} {old}", message.len()), &format!(" {} {new}", short.len()));
-    assert_ne!(adjusted, plan);
-    case.refuses_plan(&adjusted, "slice-00000001.p7m is refused: not 16 bytes of integrity check value");
+    for openssl in OpenSsl::ALL {
+        let mut case = Case::new(openssl);
+        let path = case.set.data(FULL).join("slice-00000001.p7m");
+        let message = fs::read(&path).unwrap();
+        let short = with_short_tag(&message);
+        let mut print = Command::new(found("openssl"));
+        let shown = run(print
+            .args(["cms", "-cmsout", "-noout", "-print", "-inform", "DER", "-in"])
+            .arg(case.desk.write("short", &short)));
+        let shown = String::from_utf8_lossy(&shown).into_owned();
+        assert!(shown.contains("authEnvelopedData") && shown.contains("INTEGER           :04"), "no message: {shown}");
+        fs::write(&path, &short).unwrap();
+        let (old, new) = (Sha256::of(&message), Sha256::of(&short));
+        let plan = case.plan();
+        let adjusted = plan.replace(&format!(" {} {old}", message.len()), &format!(" {} {new}", short.len()));
+        assert_ne!(adjusted, plan);
+        case.refuses_plan(&adjusted, "slice-00000001.p7m is refused: not 16 bytes of integrity check value");
 
-    case.set.replace_plan(FULL, plan.as_bytes());
-    let path = case.set.data(FULL).join("plan.p7m");
-    fs::write(&path, with_short_tag(&fs::read(&path).unwrap())).unwrap();
-    case.nothing_restored(&mut case.script(), "plan.p7m is refused: not 16 bytes of integrity check value");
+        case.set.replace_plan(FULL, plan.as_bytes());
+        let path = case.set.data(FULL).join("plan.p7m");
+        fs::write(&path, with_short_tag(&fs::read(&path).unwrap())).unwrap();
+        case.nothing_restored(&mut case.script(), "plan.p7m is refused: not 16 bytes of integrity check value");
+    }
 }
 
 /// Messages that OpenSSL opens, but offsite does not write.
 #[test]
 fn other_kinds_of_messages_are_refused() {
-    let case = Case::new();
-    let certificate = case.desk.write("certificate.pem", fs::read(case.set.data(FULL).join("recipients.pem")).unwrap());
-    let plain = case.desk.write("plain", "offsite-plan 1");
-    for (cipher, words) in [
-        ("-aes-256-cbc", "plan.p7m is refused: not authenticated"),
-        ("-aes-128-gcm", "plan.p7m is refused: not AES-256-GCM"),
-        ("-aes-256-gcm", "plan.p7m is refused: another slice"),
-    ] {
-        let mut encrypt = Command::new(found("openssl"));
-        encrypt.args(["cms", "-encrypt", "-binary", cipher, "-outform", "DER", "-in"]).arg(&plain).arg("-out");
-        run(encrypt.arg(case.set.data(FULL).join("plan.p7m")).arg(&certificate));
-        case.nothing_restored(&mut case.script(), words);
-    }
-    for junk in [&b""[..], b"0", b"\x30\x80", b"0\x82\x01", &[0x30; 100]] {
-        fs::write(case.set.data(FULL).join("plan.p7m"), junk).unwrap();
-        case.nothing_restored(&mut case.script(), "plan.p7m is refused: ");
+    for openssl in OpenSsl::ALL {
+        let case = Case::new(openssl);
+        let certificate =
+            case.desk.write("certificate.pem", fs::read(case.set.data(FULL).join("recipients.pem")).unwrap());
+        let plain = case.desk.write("plain", "offsite-plan 1");
+        for (cipher, words) in [
+            ("-aes-256-cbc", "plan.p7m is refused: not authenticated"),
+            ("-aes-128-gcm", "plan.p7m is refused: not AES-256-GCM"),
+            ("-aes-256-gcm", "plan.p7m is refused: another slice"),
+        ] {
+            let mut encrypt = Command::new(found("openssl"));
+            encrypt.args(["cms", "-encrypt", "-binary", cipher, "-outform", "DER", "-in"]).arg(&plain).arg("-out");
+            run(encrypt.arg(case.set.data(FULL).join("plan.p7m")).arg(&certificate));
+            case.nothing_restored(&mut case.script(), words);
+        }
+        for junk in [&b""[..], b"0", b"\x30\x80", b"0\x82\x01", &[0x30; 100]] {
+            fs::write(case.set.data(FULL).join("plan.p7m"), junk).unwrap();
+            case.nothing_restored(&mut case.script(), "plan.p7m is refused: ");
+        }
     }
 }
 
 #[test]
 fn plans_are_hostile_until_proven_otherwise() {
-    let mut case = Case::new();
+    let mut case = Case::new(OpenSsl::Stock);
     let plan = case.plan();
     let lines: Vec<&str> = plan.lines().collect();
     assert!(lines.len() > 5 && lines[1].starts_with("slice 0 ") && lines[2].starts_with("whole 0 "));
@@ -211,7 +223,7 @@ fn plans_are_hostile_until_proven_otherwise() {
 /// What is well formed and still wrong.
 #[test]
 fn plans_that_do_not_add_up_are_refused() {
-    let mut case = Case::new();
+    let mut case = Case::new(OpenSsl::Stock);
     let plan = case.plan();
     let last = plan.lines().last().unwrap().to_owned();
     let total = case.expected.len();
@@ -268,50 +280,52 @@ fn plans_that_do_not_add_up_are_refused() {
 
 #[test]
 fn the_receipt_proves_where_a_backup_comes_from() {
-    let mut case = Case::new();
-    let (signer, receipt) = (case.desk.path("signer.pem"), case.set.receipt(FULL));
-    let said = succeeds(&mut case.script_with(&signer, &receipt));
-    assert!(!String::from_utf8_lossy(&said.stderr).contains("not proven"));
-    fs::remove_dir_all(case.desk.path("out")).unwrap();
-    let said = succeeds(&mut case.script());
-    assert!(String::from_utf8_lossy(&said.stderr).contains("origin not proven"));
-    fs::remove_dir_all(case.desk.path("out")).unwrap();
+    for openssl in OpenSsl::ALL {
+        let mut case = Case::new(openssl);
+        let (signer, receipt) = (case.desk.path("signer.pem"), case.set.receipt(FULL));
+        let said = succeeds(&mut case.script_with(&signer, &receipt));
+        assert!(!String::from_utf8_lossy(&said.stderr).contains("not proven"));
+        fs::remove_dir_all(case.desk.path("out")).unwrap();
+        let said = succeeds(&mut case.script());
+        assert!(String::from_utf8_lossy(&said.stderr).contains("origin not proven"));
+        fs::remove_dir_all(case.desk.path("out")).unwrap();
 
-    let other = HandMade::new(&[key(KeyType::P256, "other").certificate().clone()]);
-    let other_signer = case.desk.write("other-signer.pem", other.signer_pem());
-    case.nothing_restored(&mut case.script_with(&other_signer, &receipt), "is not signed by the signer in");
-    // In the signature, and in what is signed.
-    let message = fs::read(&receipt).unwrap();
-    let host = message.windows(5).position(|bytes| bytes == b"web-1").unwrap();
-    for from_end in [0, 30, message.len() - host] {
-        flip(&receipt, from_end);
-        case.nothing_restored(&mut case.script_with(&signer, &receipt), "is not signed by the signer in");
-        flip(&receipt, from_end);
+        let other = HandMade::new(&[key(KeyType::P256, "other").certificate().clone()]);
+        let other_signer = case.desk.write("other-signer.pem", other.signer_pem());
+        case.nothing_restored(&mut case.script_with(&other_signer, &receipt), "is not signed by the signer in");
+        // In the signature, and in what is signed.
+        let message = fs::read(&receipt).unwrap();
+        let host = message.windows(5).position(|bytes| bytes == b"web-1").unwrap();
+        for from_end in [0, 30, message.len() - host] {
+            flip(&receipt, from_end);
+            case.nothing_restored(&mut case.script_with(&signer, &receipt), "is not signed by the signer in");
+            flip(&receipt, from_end);
+        }
+        case.nothing_restored(&mut case.script_with(&signer, Path::new("none")), "none is not signed");
+
+        // The same host's receipt of another backup; another host's.
+        let frames = case.set.run(DELTA, &[vec![END.to_vec()]]);
+        case.set.backup(DELTA, Some(FULL), Vec::new(), Some(frames[0].all()));
+        let words = format!("is that of web-1/default/{DELTA}, not of web-1/default/{FULL}");
+        case.nothing_restored(&mut case.script_with(&signer, &case.set.receipt(DELTA)), &words);
+        let mut other = other;
+        other.host = "web-2".parse().unwrap();
+        other.sign_as(FULL);
+        let words = format!("is that of web-2/default/{FULL}, not of web-1/default/{FULL}");
+        case.nothing_restored(&mut case.script_with(&other_signer, &other.receipt(FULL)), &words);
+
+        // A plan that somebody else has sealed, in the place of the host's.
+        let genuine = fs::read(&receipt).unwrap();
+        case.set.replace_plan(FULL, case.plan().as_bytes());
+        fs::write(&receipt, genuine).unwrap();
+        case.nothing_restored(&mut case.script_with(&signer, &receipt), "plan.p7m is not what the receipt says");
     }
-    case.nothing_restored(&mut case.script_with(&signer, Path::new("none")), "none is not signed");
-
-    // The same host's receipt of another backup; another host's.
-    let frames = case.set.run(DELTA, &[vec![END.to_vec()]]);
-    case.set.backup(DELTA, Some(FULL), Vec::new(), Some(frames[0].all()));
-    let words = format!("is that of web-1/default/{DELTA}, not of web-1/default/{FULL}");
-    case.nothing_restored(&mut case.script_with(&signer, &case.set.receipt(DELTA)), &words);
-    let mut other = other;
-    other.host = "web-2".parse().unwrap();
-    other.sign_as(FULL);
-    let words = format!("is that of web-2/default/{FULL}, not of web-1/default/{FULL}");
-    case.nothing_restored(&mut case.script_with(&other_signer, &other.receipt(FULL)), &words);
-
-    // A plan that somebody else has sealed, in the place of the host's.
-    let genuine = fs::read(&receipt).unwrap();
-    case.set.replace_plan(FULL, case.plan().as_bytes());
-    fs::write(&receipt, genuine).unwrap();
-    case.nothing_restored(&mut case.script_with(&signer, &receipt), "plan.p7m is not what the receipt says");
 }
 
 /// The plan's objects are one stream: none can be left out, none take another's place.
 #[test]
 fn objects_of_a_plan_that_are_no_stream_are_refused() {
-    let mut case = Case::new();
+    let mut case = Case::new(OpenSsl::Stock);
     case.set.short_slices(60);
     let plan = case.plan();
     case.set.replace_plan(FULL, plan.as_bytes());
@@ -332,4 +346,22 @@ fn objects_of_a_plan_that_are_no_stream_are_refused() {
     case.set.replace_plan(FULL, plan.as_bytes());
     fs::write(case.set.data(FULL).join("plan.p7m"), first).unwrap();
     case.nothing_restored(&mut case.script(), "plan-00000001.p7m does not belong to plan.p7m");
+}
+
+/// Well sealed, signed and planned, and still out to harm: GNU tar keeps it in the folder, and says so.
+#[test]
+fn members_that_lead_out_of_the_folder_are_not_restored() {
+    let mut case = Case::new(OpenSsl::Stock);
+    let mut header = tar::Header::new_ustar();
+    header.as_ustar_mut().unwrap().name[..8].copy_from_slice(b"../pwned");
+    header.set_size(0);
+    header.set_mode(0o644);
+    header.set_cksum();
+    let frames = case.set.run(DELTA, &[vec![header.as_bytes().to_vec(), END.to_vec()]]);
+    let mut members = vec![members_of(case.tree.path()).swap_remove(1)];
+    members[0].tar = header.as_bytes().to_vec();
+    lay(&mut members, frames[0]);
+    case.set.backup(DELTA, None, rows(&members), Some(frames[1].all()));
+    case.nothing_restored(&mut case.script_for(&case.private, &case.set.data(DELTA)), "could not be written");
+    assert!(!case.desk.path("pwned").exists());
 }

@@ -81,6 +81,8 @@ check_tools() {
     for tool in openssl zstd tar sed awk grep dd od sha256sum mktemp mkfifo; do
         command -v "$tool" >/dev/null || die "missing: $tool"
     done
+    # Another program's arguments could be seen.
+    [ "$(command -v printf)" = printf ] || die 'this shell has no printf of its own: use dash or bash'
     case $(openssl version) in
         'OpenSSL '[012].* | LibreSSL*) die "OpenSSL 3.0 or later is needed, not $(openssl version)" ;;
     esac
@@ -142,7 +144,7 @@ unlock() {
     public_key=$(with_key openssl pkey -in /dev/stdin -pubout) || die "cannot use the private key in $private"
 }
 
-# Runs a command that reads the private key from its standard input: printf is no process of its own.
+# Runs a command that reads the private key from its standard input: printf is the shell's own.
 with_key() { printf '%s\n' "$private_key" | "$@"; }
 
 # Splits the certificates off a file of PEM text: files of this prefix and a number.
@@ -342,21 +344,14 @@ check_plan() {
 # Makes sure that slice $1 of the plan lies opened in the file $slice.
 open_slice() {
     slice=$temp/slice-$1
+    # The one that was used last stands last.
     others=''
     for other in $opened; do [ "$other" = "$1" ] || others="$others $other"; done
     opened="$others $1"
     [ ! -f "$slice" ] || return 0
-    # The lines of this table hold words without blanks.
-    # shellcheck disable=SC2046
-    set -- $(dd bs=160 skip="$1" count=1 status=none <"$temp/slices")
-    fetch "$1"
-    [ "$(size_of "$temp/sealed")" = "$2" ] || die "$1 is altered: it is not of the length that the plan says"
-    [ "$(sha256_of "$temp/sealed")" = "$3" ] || die "$1 is altered: its SHA-256 is not the one that the plan says"
-    number=${1##*/slice-}
-    check_envelope "$1" "${number%.p7m}"
-    decrypt "$temp/recipient" "$temp/opened" || { cat "$temp/said" >&2; die "$1 cannot be opened"; }
-    mv "$temp/opened" "$slice"
-    name=$1
+    # shellcheck disable=SC2046 # its line of the table: OBJECT SIZE SHA256
+    decrypt_slice $(dd bs=160 skip="$1" count=1 status=none <"$temp/slices")
+    mv "$temp/opened" "$slice" || die "cannot keep $slice"
     # shellcheck disable=SC2086 # numbers
     set -- $opened
     if [ $# -gt "$KEPT" ]; then
@@ -364,7 +359,15 @@ open_slice() {
         shift
         opened=$*
     fi
-    [ -f "$slice" ] || die "cannot keep $name"
+}
+
+decrypt_slice() {
+    fetch "$1"
+    [ "$(size_of "$temp/sealed")" = "$2" ] || die "$1 is altered: it is not of the length that the plan says"
+    [ "$(sha256_of "$temp/sealed")" = "$3" ] || die "$1 is altered: its SHA-256 is not the one that the plan says"
+    position=${1##*/slice-}
+    check_envelope "$1" "${position%.p7m}"
+    decrypt "$temp/recipient" "$temp/opened" || { cat "$temp/said" >&2; die "$1 cannot be opened"; }
 }
 
 # Decompresses the frames at OFFSET $1, LENGTH $2 of the slice at hand.
@@ -376,7 +379,7 @@ frames() {
 # Writes pieces of the frame that has been decompressed: pairs of SKIP and TAKE.
 pieces() {
     end=0
-    for length; do end=$((end + length)); done
+    for bytes; do end=$((end + bytes)); done
     [ "$end" -le "$(size_of "$temp/frame")" ] || die "$where: it reaches beyond its frame"
     while [ $# -gt 0 ]; do
         # Each goes on where the one before has stopped reading.

@@ -74,6 +74,8 @@ pub(crate) fn peers() -> PathBuf {
 }
 
 impl OpenSsl {
+    pub(crate) const ALL: [Self; 2] = [Self::Stock, Self::Next];
+
     pub(crate) fn program(self) -> PathBuf {
         let program = match self {
             Self::Stock => found("openssl"),
@@ -243,8 +245,8 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    pub(crate) fn new() -> Self {
-        let (desk, key, tree) = (Desk::new(OpenSsl::Stock), key(KeyType::P256, "key"), tree());
+    pub(crate) fn new(openssl: OpenSsl) -> Self {
+        let (desk, key, tree) = (Desk::new(openssl), key(KeyType::P256, "key"), tree());
         let private = desk.write("private.pem", key.private_pem(None).unwrap().as_bytes());
         let mut set = HandMade::new(&[key.certificate().clone()]);
         let (_, expected) = full(&mut set, tree.path());
