@@ -21,7 +21,7 @@ pub enum WriteError {
     Row(Problem),
 }
 
-/// Writes an index, row by row in the order of [`compare`](super::compare).
+/// Writes an index, row by row in the order of [`compare`](crate::paths::compare).
 pub struct Writer<W> {
     out: W,
     runs: Vec<BackupId>,
