@@ -14,6 +14,8 @@ use std::process::Command;
 
 use offsite::archive::incident::{Incident, What};
 use offsite::archive::member::{Content, Packer};
+use offsite::archive::read::{Ending, Reader};
+use offsite::archive::unpack::{Existing, Problem, Report, Unpacker};
 use offsite::archive::walk::{Entry, Walk};
 use offsite::archive::write::write_tar;
 use rustix::fs::{CWD, Mode, mkfifoat};
@@ -173,10 +175,30 @@ fn the_working_directory_has_no_prefix() {
     // Where tests run: the crate's own folder.
     let tar = pack(walk(&[Path::new(".")]));
     let place = tempfile::tempdir().unwrap();
-    fs::write(place.path().join("tar"), tar).unwrap();
+    fs::write(place.path().join("tar"), &tar).unwrap();
     let listed = run(Command::new("tar").arg("-tf").arg(place.path().join("tar")));
     let listed = String::from_utf8(listed).unwrap();
-    assert!(listed.starts_with("./\nCargo.toml\nsrc/\nsrc/archive/\n"), "{listed}");
+    assert!(listed.starts_with("./\nCargo.toml\n") && listed.contains("\nsrc/\nsrc/archive/\n"), "{listed}");
+
+    let [ours, theirs] = ["ours", "theirs"].map(|name| place.path().join(name));
+    [&ours, &theirs].map(|folder| fs::create_dir(folder).unwrap());
+    let options = ["-x", "-p", "--numeric-owner", "--acls", "--xattrs", "--delay-directory-restore", "-f"];
+    run(Command::new("tar").args(options).arg(place.path().join("tar")).arg("-C").arg(&theirs));
+    let unpacker = Unpacker::new(&ours, Existing::Refuse, &NoProblem).unwrap();
+    let mut reader = Reader::new(&tar[..], Ending::Zeros);
+    while let Some(member) = reader.next_member().unwrap() {
+        unpacker.member(&member, &mut reader).unwrap();
+    }
+    unpacker.finish().unwrap();
+    [&ours, &theirs].map(|folder| assert_identical("-naHAXi", Path::new("."), folder));
+}
+
+struct NoProblem;
+
+impl Report for NoProblem {
+    fn problem(&self, problem: Problem) {
+        panic!("{problem}");
+    }
 }
 
 #[test]
