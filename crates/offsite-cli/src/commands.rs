@@ -7,8 +7,8 @@ pub(crate) mod files;
 pub(crate) mod inspect;
 pub(crate) mod keygen;
 pub(crate) mod list;
-pub(crate) mod restore;
 pub(crate) mod recovery_script;
+pub(crate) mod restore;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};

@@ -32,6 +32,10 @@ struct Told {
 }
 
 impl Events for Told {
+    fn damage(&self, damage: &offsite::Damage) {
+        panic!("{damage}");
+    }
+
     fn progress(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }

@@ -230,7 +230,7 @@ pub(crate) fn full(set: &mut HandMade, root: &Path) -> (Vec<Member>, Vec<u8>) {
     let mut big = big;
     big.entry.places = frames[2..frames.len() - 1].iter().map(|frame| frame.all()).collect();
     members.push(big);
-    members.sort_by(|a, b| offsite::index::compare(&a.entry.path, &b.entry.path));
+    members.sort_by(|a, b| offsite::paths::compare(&a.entry.path, &b.entry.path));
     set.backup(FULL, None, rows(&members), Some(frames.last().unwrap().all()));
     (members, expected)
 }
