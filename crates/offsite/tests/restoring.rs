@@ -15,7 +15,7 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
 use offsite::archive::unpack::{Existing, Problem, Report};
-use offsite::index::{Kind, Row};
+use offsite::index::Kind;
 use offsite::operations::restore::{Error, Restore, Restored, Slices, To, Watch, restore};
 use offsite::plan::{Reader, SliceName, Span, Step};
 use offsite::{Events, Warning};
@@ -150,10 +150,9 @@ impl Place {
     /// Damages the frame that an entry's place lies in.
     fn damage(&mut self, name: &str, place: usize) {
         let place = self.backup.row(name).places[place];
-        let at = usize::try_from(place.frame.offset + place.frame.length / 2).unwrap();
-        let slice = self.backup.slices.get_mut(&place.slice).unwrap();
-        let end = usize::try_from(place.frame.offset + place.frame.length).unwrap();
-        slice[at..end].fill(0xff);
+        let at = usize::try_from(place.frame.offset).unwrap();
+        // Its magic number: a frame has no sum of its own.
+        self.backup.slices.get_mut(&place.slice).unwrap()[at] ^= 1;
     }
 }
 
@@ -286,4 +285,276 @@ fn a_dry_run_reads_everything_and_writes_nothing() {
     place.damage("a/huge link", 20);
     let error = place.restore(To::Nothing, &[]).unwrap_err();
     assert!(matches!(error, Error::Frame { .. }) && error.is_damage(), "{error}");
+}
+
+#[test]
+fn what_is_chosen_comes_back_with_the_folders_on_the_way() {
+    let place = Place::new(SMALL, everything);
+    let restored = place.unpack("target", Existing::Refuse, &["m/9", "a/deep"]).unwrap();
+    assert_eq!(fs::read(place.restored("target", "m/9")).unwrap(), noise(63, 3));
+    let mode = |path: PathBuf| path.metadata().unwrap().mode();
+    assert_eq!(mode(place.restored("target", "m")), mode(place.source().join("m")));
+    assert_eq!(fs::read_dir(place.restored("target", "m")).unwrap().count(), 1);
+    assert_eq!(place.restored("target", "a/deep/er/link").metadata().unwrap().nlink(), 1);
+    assert_eq!(fs::read_dir(place.restored("target", "a")).unwrap().count(), 1);
+    assert_eq!(restored.files.made, restored.entries);
+
+    let tar = place.tar(&["m/9", "a/deep"]).unwrap();
+    place.untar(&tar, "untarred");
+    assert_identical(&place.restored("target", ""), &place.restored("untarred", ""));
+    let error = place.unpack("none", Existing::Refuse, &["m/9", "m/nothing"]).unwrap_err();
+    assert!(matches!(&error, Error::NoMatch(path) if path.ends_with(b"m/nothing")), "{error}");
+    assert!(!place.path("none").exists());
+}
+
+/// Three names of each file; which are chosen, and which of these are the same file afterwards.
+#[test]
+fn links_are_restored_whatever_is_chosen_of_them() {
+    let place = Place::new(SMALL, |root| {
+        fs::create_dir(root.join("links")).unwrap();
+        for (name, length) in [("small", 2000), ("large", 9 << 20)] {
+            fs::write(root.join(format!("links/{name} 1")), noise(length, 5)).unwrap();
+            for number in 2..4 {
+                fs::hard_link(root.join(format!("links/{name} 1")), root.join(format!("links/{name} {number}"))).unwrap();
+            }
+        }
+        let sparse = File::create(root.join("links/sparse 1")).unwrap();
+        sparse.set_len(20 << 20).unwrap();
+        sparse.write_all_at(&noise(6 << 20, 5), 8 << 20).unwrap();
+        fs::hard_link(root.join("links/sparse 1"), root.join("links/sparse 2")).unwrap();
+        fs::hard_link(root.join("links/sparse 1"), root.join("links/sparse 3")).unwrap();
+        symlink("target", root.join("links/symbolic 1")).unwrap();
+        fs::hard_link(root.join("links/symbolic 1"), root.join("links/symbolic 2")).unwrap();
+        fs::hard_link(root.join("links/symbolic 1"), root.join("links/symbolic 3")).unwrap();
+    });
+    for (round, numbers) in [&[1, 2, 3][..], &[1, 3], &[2], &[3], &[2, 3]].into_iter().enumerate() {
+        let kinds = ["small", "large", "sparse", "symbolic"];
+        let names = |kind| numbers.iter().map(move |number| format!("links/{kind} {number}"));
+        let chosen: Vec<String> = kinds.into_iter().flat_map(names).collect();
+        let chosen: Vec<&str> = chosen.iter().map(String::as_str).collect();
+        let (target, untarred) = (format!("target {round}"), format!("untarred {round}"));
+        place.unpack(&target, Existing::Refuse, &chosen).unwrap();
+        place.untar(&place.tar(&chosen).unwrap(), &untarred);
+        for target in [target, untarred] {
+            for kind in kinds {
+                let inodes: Vec<_> = names(kind)
+                    .map(|name| place.restored(&target, &name).symlink_metadata().unwrap())
+                    .map(|data| (data.ino(), data.nlink()))
+                    .collect();
+                assert!(inodes.iter().all(|inode| *inode == (inodes[0].0, numbers.len() as u64)), "{numbers:?}");
+                let first = names(kind).next().unwrap();
+                let (restored, source) = (place.restored(&target, &first), place.source().join(&first));
+                if kind == "symbolic" {
+                    assert_eq!(fs::read_link(restored).unwrap(), Path::new("target"));
+                } else {
+                    assert!(fs::read(restored).unwrap() == fs::read(source).unwrap(), "{first}");
+                }
+            }
+            let folder = fs::read_dir(place.restored(&target, "links")).unwrap().count();
+            assert_eq!(folder, chosen.len());
+        }
+    }
+}
+
+#[test]
+fn one_files_content_is_written_out() {
+    let place = Place::new(SMALL, everything);
+    for name in ["zero", "m/9", "large", "z/large link", "a/huge link", "z/huge", "sparse", "a/sparse large", "z/hole"] {
+        assert!(place.content(name).unwrap() == fs::read(place.source().join(name)).unwrap(), "{name}");
+    }
+    for name in ["m", "fifo", "z/dangling"] {
+        assert!(matches!(place.content(name), Err(Error::NoContent(_))), "{name}");
+    }
+    assert!(matches!(place.content("nothing"), Err(Error::NoMatch(_))));
+    let both = [place.archived("zero"), place.archived("large")];
+    assert!(matches!(place.restore_paths(To::Content(&mut Vec::new()), &both), Err(Error::NoStream)));
+    assert!(matches!(place.restore_paths(To::Content(&mut Vec::new()), &[]), Err(Error::NoStream)));
+}
+
+#[test]
+fn a_stream_comes_back() {
+    for length in [0, 1, 70_000, 30 << 20] {
+        let mut place = Place::new(SMALL, |_| ());
+        let bytes = noise(length, 7);
+        place.backup = stream("db.sql", &bytes, SMALL);
+        let mut out = Vec::new();
+        place.restore(To::Content(&mut out), &[]).unwrap();
+        assert!(out == bytes, "{length} bytes");
+        place.restore(To::Nothing, &[]).unwrap();
+        let restored = place.unpack("target", Existing::Refuse, &[]).unwrap();
+        assert_eq!((restored.entries, restored.files.made), (1, 1));
+        assert!(fs::read(place.path("target/db.sql")).unwrap() == bytes, "{length} bytes");
+        assert!(matches!(place.restore(To::Tar(&mut Vec::new()), &[]), Err(Error::NoTar)));
+        assert!(matches!(place.restore(To::Nothing, &["x"]), Err(Error::NoPaths)));
+    }
+}
+
+#[test]
+fn a_damaged_frame_loses_what_lies_in_it_and_nothing_else() {
+    let mut place = Place::new(SMALL, everything);
+    place.damage("m/100", 0);
+    place.damage("a/exact", 2);
+    place.damage("a/huge link", 100);
+    let error = place.unpack("stopped", Existing::Refuse, &[]).unwrap_err();
+    assert!(matches!(error, Error::Frame { .. }) && error.to_string().contains("/slice-"), "{error}");
+
+    place.keep_going = true;
+    let bundle = place.backup.row("m/100").places[0].frame;
+    let slice = place.backup.row("m/100").places[0].slice;
+    let mut expected: Vec<_> = vec!["exact".to_owned(), "huge link".to_owned(), "huge".to_owned()];
+    for row in &place.backup.rows {
+        let in_bundle = row.places().iter().any(|place| (place.slice, place.frame) == (slice, bundle));
+        expected.extend(in_bundle.then(|| String::from_utf8_lossy(row.path()).rsplit('/').next().unwrap().to_owned()));
+    }
+    expected.sort();
+    let restored = place.unpack("target", Existing::Refuse, &[]).unwrap();
+    assert_eq!(place.told.names(), expected);
+    assert!(restored.lost == expected.len() as u64 && expected.len() > 5 && expected.len() < 100);
+    assert_eq!(restored.lost + restored.files.made, restored.entries);
+    assert!(!place.restored("target", "m/100").exists() && !place.restored("target", "a/huge link").exists());
+    assert!(fs::read(place.restored("target", "large")).unwrap() == noise(700_001, 1));
+
+    // In a tar the part that is lost is zeros, and the link finds its leader.
+    place.told = Told::default();
+    place.untar(&place.tar(&[]).unwrap(), "untarred");
+    let (found, source) = (place.restored("untarred", "z/huge"), noise(9 << 20, 1));
+    let found = fs::read(found).unwrap();
+    let differing = found.iter().zip(&source).filter(|(found, source)| found != source).count();
+    assert!(found.len() == source.len() && differing > 0 && differing <= 5 << 20, "{differing}");
+}
+
+#[test]
+fn a_missing_slice_loses_what_needs_it() {
+    let mut place = Place::new(SMALL, everything);
+    let name = place.backup.row("m/150").places[0].slice;
+    let needed = place.backup.rows.iter().filter(|row| row.places().iter().any(|place| place.slice == name)).count();
+    place.backup.slices.get_mut(&name).unwrap().truncate(0);
+    // What is known of it stays as it was.
+    let error = place.restore_paths(To::Nothing, &[place.archived("m/150")]).unwrap_err();
+    assert!(error.to_string().contains(&name.to_string()), "{error}");
+    let paths = [place.archived("")];
+    place.keep_going = true;
+    let to = place.path("target");
+    let restored = place.restore_paths(To::Folder { path: &to, existing: Existing::Refuse }, &paths).unwrap();
+    assert!(restored.lost >= needed as u64 && restored.files.made > 0, "{restored:?}");
+}
+
+#[test]
+fn an_index_that_lies_is_found_out() {
+    let lies: [(&str, fn(&mut Backup)); 9] = [
+        ("mode", |backup| backup.row("m/5").inode.mode = 0o4777),
+        ("owner", |backup| backup.row("m/5").inode.uid += 1),
+        ("group", |backup| backup.row("m/5").inode.gid += 1),
+        ("time", |backup| backup.row("m/5").inode.mtime.nanoseconds ^= 1),
+        ("size", |backup| backup.row("m/5").kind = Kind::File { size: 34, sparse: None }),
+        ("size of a large one", |backup| backup.row("/large").kind = Kind::File { size: 700_002, sparse: None }),
+        ("kind", |backup| backup.row("m/5").kind = Kind::File { size: 35, sparse: Some(35) }),
+        ("link", |backup| backup.row("z/link").kind = Kind::HardLink { leader: b"a".to_vec() }),
+        ("target", |backup| backup.row("z/dangling").kind = Kind::Symlink { target: b"x".to_vec() }),
+    ];
+    for (what, lie) in lies {
+        let mut place = Place::new(SMALL, everything);
+        lie(&mut place.backup);
+        let error = if what == "link" {
+            // Such a plan cannot be.
+            let index = place.backup.index();
+            let folder = place.path("temporary");
+            offsite::index::plan_of(place.backup.merge(&index), |name| place.backup.known(name), &folder, Vec::new())
+                .map(|_| ())
+                .unwrap_err()
+                .to_string()
+        } else {
+            let error = place.restore(To::Nothing, &[]).unwrap_err();
+            assert!(error.is_damage(), "{what}: {error}");
+            error.to_string()
+        };
+        assert!(!error.is_empty(), "{what}");
+    }
+}
+
+#[test]
+fn places_that_lie_are_found_out() {
+    type Lie = fn(&mut offsite::index::Place);
+    let lies: [(&str, Lie); 4] = [
+        ("a frame of more", |place| place.raw += 1),
+        ("another member", |place| place.piece.skip += 512),
+        ("a shorter frame", |place| place.frame.length -= 1),
+        ("another frame", |place| place.frame.offset += 1),
+    ];
+    for (what, lie) in lies {
+        let mut place = Place::new(SMALL, everything);
+        lie(&mut place.backup.row("z/dangling").places[0]);
+        // Alone, so that it contradicts no other.
+        let error = place.restore(To::Nothing, &["z/dangling"]).unwrap_err();
+        assert!(error.is_damage(), "{what}: {error}");
+    }
+}
+
+#[test]
+fn the_plan_must_be_that_of_the_index() {
+    let place = Place::new(SMALL, everything);
+    let plan = String::from_utf8(place.backup.plan()).unwrap();
+    let index = place.backup.index();
+    let temporary = place.path("temporary");
+    let with = |plan: &str| {
+        let what = Restore { paths: &[], keep_going: true, folder: &temporary };
+        let target = place.path("target");
+        let to = To::Folder { path: &target, existing: Existing::Refuse };
+        let mut plan = plan.as_bytes();
+        restore(&what, to, place.backup.merge(&index), Some(&mut plan), &place.backup, &place.told)
+    };
+    let lines = plan.lines().count() as u64;
+    for (other, line) in [
+        (String::new(), 1),
+        (plan.replacen("web-1", "web-2", 1), 1),
+        (plan.replacen("\nwhole 0 ", "\nwhole 1 ", 1), 3),
+        (plan[..plan.len() - 1].to_owned(), lines),
+        (format!("{plan}\n"), lines + 1),
+    ] {
+        let error = with(&other).unwrap_err();
+        assert!(matches!(error, Error::Plan(at) if at == line), "{line}: {error}");
+        assert!(!place.path("target").exists(), "a file is made before the plan is known");
+    }
+    with(&plan).unwrap();
+}
+
+#[test]
+fn a_partial_restore_goes_on() {
+    let place = Place::new(SMALL, everything);
+    place.unpack("target", Existing::Refuse, &[]).unwrap();
+    assert!(matches!(place.unpack("target", Existing::Refuse, &[]), Err(Error::NotEmpty(_))));
+    fs::remove_file(place.restored("target", "a/sparse large")).unwrap();
+    fs::write(place.restored("target", "large"), "half").unwrap();
+    fs::remove_file(place.restored("target", "z/link")).unwrap();
+    let inode = |name: &str| place.restored("target", name).metadata().unwrap().ino();
+    let kept = (inode("m/100"), inode("z/huge"));
+    let resumed = place.unpack("target", Existing::Resume, &[]).unwrap();
+    assert!(resumed.files.kept > 300 && resumed.files.made > 2, "{resumed:?}");
+    assert_eq!((inode("m/100"), inode("z/huge")), kept);
+    assert_identical(&place.source(), &place.restored("target", ""));
+    let replaced = place.unpack("target", Existing::Replace, &[]).unwrap();
+    assert_eq!(replaced.files.made, replaced.entries);
+    assert_identical(&place.source(), &place.restored("target", ""));
+    let nowhere = place.path("not/there");
+    assert!(place.restore(To::Folder { path: &nowhere, existing: Existing::Refuse }, &[]).is_err());
+}
+
+/// What cannot be written ends it, without a thread left behind.
+#[test]
+fn an_output_that_fails_ends_it() {
+    struct Full(u64);
+    impl std::io::Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let left = self.0.checked_sub(bytes.len() as u64).ok_or(std::io::ErrorKind::StorageFull)?;
+            self.0 = left;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let place = Place::new(SMALL, everything);
+    for room in [0, 100_000, 5 << 20] {
+        assert!(matches!(place.restore(To::Tar(&mut Full(room)), &[]), Err(Error::Write(_))), "{room}");
+    }
 }
