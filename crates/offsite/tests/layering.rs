@@ -198,6 +198,9 @@ fn modules(name: &str) -> Vec<(String, String)> {
                 folders.push(path);
                 continue;
             }
+            if path.extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
             let module = path.strip_prefix(&source).unwrap().with_extension("");
             let module = module.to_str().unwrap().to_owned();
             let is_test = module.split('/').any(|part| part == "tests");

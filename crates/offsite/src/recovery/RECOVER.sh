@@ -366,7 +366,9 @@ decrypt_slice() {
     [ "$(size_of "$temp/sealed")" = "$2" ] || die "$1 is altered: it is not of the length that the plan says"
     [ "$(sha256_of "$temp/sealed")" = "$3" ] || die "$1 is altered: its SHA-256 is not the one that the plan says"
     position=${1##*/slice-}
-    check_envelope "$1" "${position%.p7m}"
+    position=${position%.p7m}
+    # Some programs take numbers with leading zeros for octal ones.
+    check_envelope "$1" "${position#"${position%%[!0]*}"}"
     decrypt "$temp/recipient" "$temp/opened" || { cat "$temp/said" >&2; die "$1 cannot be opened"; }
 }
 
