@@ -181,12 +181,8 @@ fn the_working_directory_has_no_prefix() {
     assert!(listed.starts_with("./\nCargo.toml\n") && listed.contains("\nsrc/\nsrc/archive/\n"), "{listed}");
 
     let [ours, theirs] = ["ours", "theirs"].map(|name| place.path().join(name));
-<<<<<<< ours
-    [&ours, &theirs].into_iter().for_each(|folder| fs::create_dir(folder).unwrap());
-=======
     fs::create_dir(&ours).unwrap();
     fs::create_dir(&theirs).unwrap();
->>>>>>> theirs
     let options = ["-x", "-p", "--numeric-owner", "--acls", "--xattrs", "--delay-directory-restore", "-f"];
     run(Command::new("tar").args(options).arg(place.path().join("tar")).arg("-C").arg(&theirs));
     let unpacker = Unpacker::new(&ours, Existing::Refuse, &NoProblem).unwrap();
@@ -195,12 +191,8 @@ fn the_working_directory_has_no_prefix() {
         unpacker.member(&member, &mut reader).unwrap();
     }
     unpacker.finish().unwrap();
-<<<<<<< ours
-    [&ours, &theirs].into_iter().for_each(|folder| assert_identical("-naHAXi", Path::new("."), folder));
-=======
     assert_identical("-naHAXi", Path::new("."), &ours);
     assert_identical("-naHAXi", Path::new("."), &theirs);
->>>>>>> theirs
 }
 
 struct NoProblem;

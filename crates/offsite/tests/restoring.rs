@@ -315,7 +315,8 @@ fn links_are_restored_whatever_is_chosen_of_them() {
         for (name, length) in [("small", 2000), ("large", 9 << 20)] {
             fs::write(root.join(format!("links/{name} 1")), noise(length, 5)).unwrap();
             for number in 2..4 {
-                fs::hard_link(root.join(format!("links/{name} 1")), root.join(format!("links/{name} {number}"))).unwrap();
+                fs::hard_link(root.join(format!("links/{name} 1")), root.join(format!("links/{name} {number}")))
+                    .unwrap();
             }
         }
         let sparse = File::create(root.join("links/sparse 1")).unwrap();
@@ -359,7 +360,8 @@ fn links_are_restored_whatever_is_chosen_of_them() {
 #[test]
 fn one_files_content_is_written_out() {
     let place = Place::new(SMALL, everything);
-    for name in ["zero", "m/9", "large", "z/large link", "a/huge link", "z/huge", "sparse", "a/sparse large", "z/hole"] {
+    for name in ["zero", "m/9", "large", "z/large link", "a/huge link", "z/huge", "sparse", "a/sparse large", "z/hole"]
+    {
         assert!(place.content(name).unwrap() == fs::read(place.source().join(name)).unwrap(), "{name}");
     }
     for name in ["m", "fifo", "z/dangling"] {
