@@ -21,7 +21,12 @@ fuzz_target!(|data: &[u8]| {
     let _ = open(data, &host, &set, backup);
 
     let Ok(receipt) = Receipt::parse(data) else { return };
-    assert_eq!(receipt.encode().expect("what is read can be written"), data, "a receipt has another text");
+    match receipt.encode() {
+        Ok(again) => assert_eq!(again, data, "a receipt has another text"),
+        // Only the form is read: a writer, and whoever opens it, looks at the times as well.
+        Err(Error::Times(_)) => {}
+        Err(error) => panic!("what is read cannot be written: {error}"),
+    }
     let message = KEY.sign(data).expect("signing works");
     let (host, set, backup) = (&receipt.host, &receipt.set, receipt.backup);
     match open(&message, host, set, backup) {
