@@ -189,7 +189,7 @@ fn read_chain(path: &Path, machine: &str) -> Result<(Previous, Vec<Link>)> {
         Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             return none(NoPrevious::NoState);
         }
-        Err(Error::TooLarge(_)) => return none(NoPrevious::UnreadableState),
+        Err(Error::TooLong { .. }) => return none(NoPrevious::UnreadableState),
         Err(error) => return Err(error),
     };
     match parse_chain(&text) {
@@ -298,6 +298,7 @@ mod tests {
         let path = folder.path().join("chain");
         let good = fs::read_to_string(&path).unwrap();
         let mut cases: Vec<String> = (0..good.len()).map(|length| good[..length].to_owned()).collect();
+        assert!(cases.len() > 100);
         cases.push(good.replace("state 1", "state 2"));
         cases.push(good.replace("previous", "prevoius"));
         cases.push(good.replace("end\n", "previous x y\nend\n"));

@@ -24,7 +24,7 @@ impl Limits {
         // ZSTD_COMPRESSBOUND).
         let frame = (capacity - capacity / 200 - 1024).min(frames::RAW / 2);
         let large = (frame / 8).min(1 << 20);
-        Self { bundle: (frame / 4).min(4 << 20), large: large as u64, frame, chunks: Sizes::up_to(frame) }
+        Self { bundle: (frame / 3).min(4 << 20), large: large as u64, frame, chunks: Sizes::up_to(frame) }
     }
 }
 
