@@ -403,7 +403,8 @@ fn a_damaged_frame_loses_what_lies_in_it_and_nothing_else() {
     place.keep_going = true;
     let bundle = place.backup.row("m/100").places[0].frame;
     let slice = place.backup.row("m/100").places[0].slice;
-    let mut expected: Vec<_> = vec!["exact".to_owned(), "huge link".to_owned(), "huge".to_owned()];
+    // Links to what is lost are lost as well.
+    let mut expected: Vec<_> = ["exact", "huge link", "huge", "7", "link"].map(str::to_owned).to_vec();
     for row in &place.backup.rows {
         let in_bundle = row.places().iter().any(|place| (place.slice, place.frame) == (slice, bundle));
         expected.extend(in_bundle.then(|| String::from_utf8_lossy(row.path()).rsplit('/').next().unwrap().to_owned()));
@@ -443,7 +444,8 @@ fn a_missing_slice_loses_what_needs_it() {
 
 #[test]
 fn an_index_that_lies_is_found_out() {
-    let lies: [(&str, fn(&mut Backup)); 9] = [
+    type Lie = fn(&mut Backup);
+    let lies: [(&str, Lie); 9] = [
         ("mode", |backup| backup.row("m/5").inode.mode = 0o4777),
         ("owner", |backup| backup.row("m/5").inode.uid += 1),
         ("group", |backup| backup.row("m/5").inode.gid += 1),
@@ -539,6 +541,37 @@ fn a_partial_restore_goes_on() {
     assert_identical(&place.source(), &place.restored("target", ""));
     let nowhere = place.path("not/there");
     assert!(place.restore(To::Folder { path: &nowhere, existing: Existing::Refuse }, &[]).is_err());
+}
+
+#[test]
+fn an_index_that_contradicts_itself_makes_no_file() {
+    type Lie = fn(&mut Backup);
+    let lies: [(&str, Lie); 3] = [
+        ("contradicts itself", |backup| backup.row("m/8").places = backup.row("m/10").places.clone()),
+        ("does not follow what it links to", |backup| {
+            // The leader's member comes after the link's.
+            let leader = backup.row("z/dangling").places.clone();
+            let link = std::mem::replace(&mut backup.row("z/dangling too").places, leader);
+            backup.row("z/dangling").places = link;
+        }),
+        ("of which nothing is known", |backup| {
+            backup.row("m/8").places[0].slice.number = 999;
+        }),
+    ];
+    for (words, lie) in lies {
+        let place = {
+            let mut place = Place::new(SMALL, everything);
+            lie(&mut place.backup);
+            place
+        };
+        let index = place.backup.index();
+        let (target, temporary) = (place.path("target"), place.path("temporary"));
+        let what = Restore { paths: &[], keep_going: true, folder: &temporary };
+        let to = To::Folder { path: &target, existing: Existing::Refuse };
+        let error = restore(&what, to, place.backup.merge(&index), None, &place.backup, &place.told).unwrap_err();
+        assert!(error.is_damage() && error.to_string().contains(words), "{error}");
+        assert!(!target.exists(), "{words}");
+    }
 }
 
 /// What cannot be written ends it, without a thread left behind.

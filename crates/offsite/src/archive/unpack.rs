@@ -146,7 +146,8 @@ impl<'a> Unpacker<'a> {
             Kind::File { .. } => {
                 let Some(file) = self.file(member)? else { return Ok(Outcome::Kept) };
                 file.write_from(content)?;
-                return Ok(file.finish());
+                file.finish();
+                return Ok(Outcome::Made);
             }
             Kind::HardLink { target } => self.hard_link(member, target),
             Kind::Symlink { target } => self.symlink(member, target),
@@ -193,7 +194,9 @@ impl<'a> Unpacker<'a> {
             .deepest_first(|member| {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY;
                 match self.root.resolve(&member.path, flags, Mode::empty()) {
-                    Ok(folder) => attributes::set(&Object::Open(folder.as_fd()), member, self.inherits, self.report),
+                    Ok(folder) => {
+                        attributes::set(&Object::Open(folder.as_fd()), None, member, self.inherits, self.report);
+                    }
                     Err(error) => {
                         let (path, source) = (member.path.clone(), error.into());
                         self.report.problem(Problem::NotSet { path, attribute: Attribute::All, source });
@@ -320,7 +323,7 @@ impl<'a> Unpacker<'a> {
             Some(Some(pinned)) => {
                 let stat = rustix::fs::fstat(&pinned).map_err(system("look at what was made", &member.path))?;
                 self.made.insert(&stat);
-                attributes::set(&Object::Pinned(pinned.as_fd()), member, self.inherits, self.report);
+                attributes::set(&Object::Pinned(pinned.as_fd()), None, member, self.inherits, self.report);
                 Ok(Outcome::Made)
             }
         }

@@ -1,7 +1,7 @@
 //! The entries of a backup in the order of its plan (format.md §12.6).
 
 use std::fs::File;
-use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -118,9 +118,7 @@ impl Marks {
         }
         let mut mark = [0; MARK];
         for (half, state) in mark.chunks_exact_mut(8).zip(&self.0) {
-            let mut hasher = state.build_hasher();
-            (path, kind, inode).hash(&mut hasher);
-            half.copy_from_slice(&hasher.finish().to_be_bytes());
+            half.copy_from_slice(&state.hash_one((path, kind, inode)).to_be_bytes());
         }
         mark
     }

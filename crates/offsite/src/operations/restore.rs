@@ -21,6 +21,7 @@ mod work;
 use std::fs;
 use std::io::{self, BufRead, Read, Write};
 use std::num::NonZero;
+use std::ops::{Deref, Range};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
@@ -47,9 +48,6 @@ pub use error::{Error, FrameFault, Result};
 
 /// The slices of one backup.
 pub trait Slices: Sync {
-    /// A slice's plaintext. Dropped, its memory may be used again.
-    type Opened: AsRef<[u8]> + Send + Sync;
-
     /// Size and SHA-256 of a slice that the backup may use, from its receipt.
     fn known(&self, name: SliceName) -> Option<plan::Slice>;
 
@@ -58,7 +56,40 @@ pub trait Slices: Sync {
     /// # Errors
     ///
     /// Why there is none.
-    fn open(&self, name: SliceName) -> crate::Result<Self::Opened>;
+    fn open(&self, name: SliceName) -> crate::Result<OpenedSlice>;
+}
+
+/// The plaintext of a slice.
+pub struct OpenedSlice {
+    bytes: Vec<u8>,
+    plaintext: Range<usize>,
+}
+
+impl OpenedSlice {
+    /// What lies at `plaintext` in `bytes`, where a slice was opened in place.
+    ///
+    /// # Panics
+    ///
+    /// Where it reaches beyond them.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>, plaintext: Range<usize>) -> Self {
+        assert!(plaintext.start <= plaintext.end && plaintext.end <= bytes.len(), "the plaintext lies in the slice");
+        Self { bytes, plaintext }
+    }
+}
+
+impl From<Vec<u8>> for OpenedSlice {
+    fn from(plaintext: Vec<u8>) -> Self {
+        Self { plaintext: 0..plaintext.len(), bytes: plaintext }
+    }
+}
+
+impl Deref for OpenedSlice {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[self.plaintext.clone()]
+    }
 }
 
 impl Slices for SliceReader<'_> {
@@ -154,7 +185,7 @@ pub fn restore<S: Slices, R: BufRead>(
             Ok(restored)
         }
         To::Content(out) => job.run(if is_tar { Goal::Content } else { Goal::Stream }, Some(out), ready),
-        To::Folder { path, existing } => job.into_folder(path, existing, ready),
+        To::Folder { path, existing } => job.unpack(path, existing, ready),
     }
 }
 
@@ -332,7 +363,7 @@ struct Run<'a, S: Slices> {
 }
 
 impl<S: Slices> Run<'_, S> {
-    fn into_folder(&self, path: &Path, existing: Existing, ready: Ready) -> Result<Restored> {
+    fn unpack(&self, path: &Path, existing: Existing, ready: Ready) -> Result<Restored> {
         make_target(path, existing)?;
         let unpacker = Unpacker::new(path, existing, self.watch)?;
         let links = Links::new(self.what.folder);

@@ -12,7 +12,7 @@ use offsite::archive::walk::Walk;
 use offsite::frames::Compressor;
 use offsite::index::{Entry, Head, Inode, Kind, Merge, Place, Reader, Row, Writer, limits, plan_of};
 use offsite::names::BackupId;
-use offsite::operations::restore::Slices;
+use offsite::operations::restore::{OpenedSlice, Slices};
 use offsite::plan::{Shape, Slice, SliceName, Span, Take, Title};
 
 pub(crate) const OLD: &str = "20261122T074500Z-00000002";
@@ -51,16 +51,14 @@ pub(crate) struct Backup {
 }
 
 impl Slices for Backup {
-    type Opened = Vec<u8>;
-
     fn known(&self, name: SliceName) -> Option<Slice> {
         let slice = self.slices.get(&name)?;
         Some(Slice { name, size: slice.len() as u64 + 1, sha256: [0xab; 32] })
     }
 
-    fn open(&self, name: SliceName) -> offsite::Result<Vec<u8>> {
+    fn open(&self, name: SliceName) -> offsite::Result<OpenedSlice> {
         self.opened.fetch_add(1, Ordering::Relaxed);
-        let slice = self.slices.get(&name).filter(|slice| !slice.is_empty()).cloned();
+        let slice = self.slices.get(&name).filter(|slice| !slice.is_empty()).cloned().map(OpenedSlice::from);
         slice.ok_or_else(|| offsite::Error::File {
             action: "open",
             path: name.to_string().into(),

@@ -89,15 +89,23 @@ impl Object<'_> {
 /// The owner goes first, since that takes away setuid and capabilities. Extended attributes and
 /// ACLs go before the mode: of a read-only file its own owner cannot set the former, and the latter
 /// can take away setgid. The time goes last, for a run that resumes takes it as the sign that all
-/// else is done.
-pub(super) fn set(object: &Object<'_>, member: &Member, inherits: bool, report: &dyn Report) {
+/// else is done. Where `owner` is known to be the member's, nothing is to be done for it.
+pub(super) fn set(
+    object: &Object<'_>,
+    owner: Option<(u32, u32)>,
+    member: &Member,
+    inherits: bool,
+    report: &dyn Report,
+) {
     let done = |attribute, result: io::Result<()>| {
         if let Err(source) = result {
             report.problem(Problem::NotSet { path: member.path.clone(), attribute, source });
         }
     };
     let mut mode = member.mode;
-    if let Err(error) = object.set_owner(Some(member.uid), Some(member.gid)) {
+    if owner != Some((member.uid, member.gid))
+        && let Err(error) = object.set_owner(Some(member.uid), Some(member.gid))
+    {
         done(Attribute::Owner, Err(error.into()));
         mode = mode_of_another_owner(object, member);
     }

@@ -81,11 +81,12 @@ impl<'a> NewFile<'a> {
     }
 
     /// Gives the file its attributes, once all its content is there.
-    pub fn finish(mut self) -> Outcome {
+    pub fn finish(mut self) {
         self.finished = true;
-        let Self { unpacker, member, file, .. } = &self;
-        attributes::set(&Object::Open(file.as_fd()), member, unpacker.inherits, unpacker.report);
-        unpacker.counted(Outcome::Made)
+        let Self { unpacker, member, file, stat, .. } = &self;
+        let owner = Some((stat.st_uid, stat.st_gid));
+        attributes::set(&Object::Open(file.as_fd()), owner, member, unpacker.inherits, unpacker.report);
+        unpacker.counted(Outcome::Made);
     }
 
     fn unreadable(&self, source: io::Error) -> Error {

@@ -4,15 +4,15 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::Slices;
 use super::error::{Error, Result};
+use super::{OpenedSlice, Slices};
 use crate::index::PlanError;
 use crate::plan::SliceName;
 
-/// Memory for opened slices, in bytes: 80 MiB, five slices of the usual size. Frames come in the order
-/// in which they lie, so one or two are in use and two are being fetched; the others are for large
-/// files whose chunks lie in several.
-const MEMORY: u64 = 80 << 20;
+/// Memory for opened slices, in bytes: 64 MiB, four slices of the usual size. Frames come in the order
+/// in which they lie, so one or two are in use and two are being fetched. Large files whose chunks
+/// lie in more slices by turns open some of them again.
+const MEMORY: u64 = 64 << 20;
 
 /// As many slices fit in any case, however large they are.
 const FEWEST: usize = 3;
@@ -26,12 +26,12 @@ const FAILED: usize = 1024;
 /// Opens slices once for all that want them, keeps the last ones, and never more than fit.
 pub(super) struct Cache<'a, S: Slices> {
     slices: &'a S,
-    state: Mutex<State<S::Opened>>,
+    state: Mutex<State>,
     changed: Condvar,
 }
 
-struct State<T> {
-    slots: HashMap<SliceName, Slot<T>>,
+struct State {
+    slots: HashMap<SliceName, Slot>,
     failed: HashMap<SliceName, Arc<crate::Error>>,
     /// Sealed size of all slots.
     bytes: u64,
@@ -41,9 +41,9 @@ struct State<T> {
     stopped: bool,
 }
 
-struct Slot<T> {
+struct Slot {
     /// None while it is being opened.
-    opened: Option<Arc<T>>,
+    opened: Option<Arc<OpenedSlice>>,
     size: u64,
     /// When it was used last.
     used: u64,
@@ -54,14 +54,14 @@ struct Slot<T> {
 /// A slice in use.
 pub(super) struct Held<'c, 'a, S: Slices> {
     cache: &'c Cache<'a, S>,
-    opened: Option<Arc<S::Opened>>,
+    opened: Option<Arc<OpenedSlice>>,
 }
 
 impl<S: Slices> Deref for Held<'_, '_, S> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.opened.as_deref().map(AsRef::as_ref).unwrap_or_default()
+        self.opened.as_deref().map(Deref::deref).unwrap_or_default()
     }
 }
 
@@ -91,7 +91,7 @@ impl<'a, S: Slices> Cache<'a, S> {
         &'c self,
         name: SliceName,
         wanted_by: u64,
-        mut state: MutexGuard<'c, State<S::Opened>>,
+        mut state: MutexGuard<'c, State>,
     ) -> Result<Held<'c, 'a, S>> {
         loop {
             if let Some(source) = state.failed.get(&name) {
@@ -173,7 +173,7 @@ impl<'a, S: Slices> Cache<'a, S> {
         self.changed.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<S::Opened>> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -195,7 +195,7 @@ impl<S: Slices> Drop for Opening<'_, '_, S> {
     }
 }
 
-impl<T> State<T> {
+impl State {
     /// Lets go of slices that nobody uses, the longest unused first, until another fits.
     fn make_room(&mut self, size: u64) -> bool {
         while self.slots.len() >= FEWEST && self.bytes + size > MEMORY {

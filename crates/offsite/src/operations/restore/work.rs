@@ -21,6 +21,9 @@ use crate::index;
 use crate::index::order::{Marks, Names, Role};
 use crate::index::{Inode, Place};
 
+/// Buffers grow by this many bytes at least: 1 MiB.
+const GROWTH: usize = 1 << 20;
+
 /// What becomes of members.
 pub(super) enum Goal<'u> {
     /// They are only checked.
@@ -126,6 +129,10 @@ impl<'w, 'a, 'u, S: Slices> Worker<'w, 'a, 'u, S> {
     /// Puts what the places say into `buffer`.
     fn assemble(&mut self, places: &[Place], buffer: &mut Vec<u8>) -> Result<()> {
         buffer.clear();
+        let length: u64 = places.iter().map(|place| place.piece.take).sum();
+        // A byte more than that is room for a frame that is too long.
+        let room = usize::try_from(length + 1).unwrap_or(usize::MAX).next_multiple_of(GROWTH);
+        buffer.reserve_exact(room);
         let mut rest = places;
         while let Some(first) = rest.first() {
             let of_slice = rest.iter().take_while(|place| place.slice == first.slice).count();
