@@ -134,7 +134,7 @@ impl Host {
             let frames = |slice: u64, span: offsite::plan::Span| {
                 let opened = slices.open(names[usize::try_from(slice).unwrap()]).unwrap();
                 let from = usize::try_from(span.offset).unwrap();
-                zstd::decode_all(&opened.as_ref()[from..from + usize::try_from(span.length).unwrap()]).unwrap()
+                zstd::decode_all(&opened[from..from + usize::try_from(span.length).unwrap()]).unwrap()
             };
             match step {
                 Step::Slice { slice, .. } => names.push(slice.name),

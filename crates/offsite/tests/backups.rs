@@ -366,7 +366,7 @@ fn slices_of_all_runs_open_on_several_threads() {
             scope.spawn(|| {
                 for (path, place) in &last.live {
                     let opened = slices.open(place.slice).unwrap();
-                    let frame = &opened.as_ref()[usize::try_from(place.frame.offset).unwrap()..];
+                    let frame = &opened[usize::try_from(place.frame.offset).unwrap()..];
                     let frame = &frame[..usize::try_from(place.frame.length).unwrap()];
                     let mut member = Vec::new();
                     offsite::frames::Decompressor::new().unwrap().decompress(frame, place.raw, &mut member).unwrap();

@@ -21,7 +21,6 @@ mod work;
 use std::fs;
 use std::io::{self, BufRead, Read, Write};
 use std::num::NonZero;
-use std::ops::{Deref, Range};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
@@ -33,7 +32,7 @@ use crate::archive::unpack::{self, Existing, Report, Unpacker};
 use crate::events::Events;
 use crate::index::order::{Names, Order, Rows};
 use crate::index::{self, Merge, Place, PlanError, Row, plan_of};
-use crate::operations::backups::{Backup, OpenedSlice, SliceReader};
+use crate::operations::backups::{Backup, SliceReader};
 use crate::plan::{self, Shape, SliceName, Title};
 use crate::times::Time;
 use cache::Cache;
@@ -44,6 +43,7 @@ use ordered::{Chunk, Ordered};
 use queue::Queue;
 use work::{Common, Goal, Worker};
 
+pub use crate::operations::backups::OpenedSlice;
 pub use error::{Error, FrameFault, Result};
 
 /// The slices of one backup.
@@ -59,42 +59,7 @@ pub trait Slices: Sync {
     fn open(&self, name: SliceName) -> crate::Result<OpenedSlice>;
 }
 
-/// The plaintext of a slice.
-pub struct OpenedSlice {
-    bytes: Vec<u8>,
-    plaintext: Range<usize>,
-}
-
-impl OpenedSlice {
-    /// What lies at `plaintext` in `bytes`, where a slice was opened in place.
-    ///
-    /// # Panics
-    ///
-    /// Where it reaches beyond them.
-    #[must_use]
-    pub fn new(bytes: Vec<u8>, plaintext: Range<usize>) -> Self {
-        assert!(plaintext.start <= plaintext.end && plaintext.end <= bytes.len(), "the plaintext lies in the slice");
-        Self { bytes, plaintext }
-    }
-}
-
-impl From<Vec<u8>> for OpenedSlice {
-    fn from(plaintext: Vec<u8>) -> Self {
-        Self { plaintext: 0..plaintext.len(), bytes: plaintext }
-    }
-}
-
-impl Deref for OpenedSlice {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.bytes[self.plaintext.clone()]
-    }
-}
-
 impl Slices for SliceReader<'_> {
-    type Opened = OpenedSlice;
-
     fn known(&self, name: SliceName) -> Option<plan::Slice> {
         self.known(name)
     }

@@ -1,7 +1,7 @@
 //! The slices that a backup needs, one by one and in any order.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cms::{PrivateKey, SliceOpener, StreamKind};
@@ -23,8 +23,17 @@ pub struct OpenedSlice {
     plaintext: Range<usize>,
 }
 
-impl AsRef<[u8]> for OpenedSlice {
-    fn as_ref(&self) -> &[u8] {
+impl From<Vec<u8>> for OpenedSlice {
+    /// Of a plaintext alone.
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { plaintext: 0..bytes.len(), bytes }
+    }
+}
+
+impl Deref for OpenedSlice {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
         &self.bytes[self.plaintext.clone()]
     }
 }
