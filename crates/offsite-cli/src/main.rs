@@ -5,6 +5,7 @@ mod commands;
 mod exit;
 mod host;
 mod interrupt;
+mod memory;
 mod terminal;
 mod words;
 
@@ -16,6 +17,7 @@ use rustix::process::{Resource, Rlimit};
 use crate::arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
+    memory::share();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return exit::of_usage(&error),

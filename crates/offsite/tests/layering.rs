@@ -106,7 +106,7 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
         "offsite-cli",
         &[
             &["arguments", "words"],
-            &["host", "terminal"],
+            &["host", "memory", "terminal"],
             &["exit"],
             &["interrupt"],
             &["commands"],
@@ -171,7 +171,7 @@ fn crates_know_only_their_own_matters() {
     }
 }
 
-/// `unsafe` stands in one small module.
+/// `unsafe` stands in one small module of a crate that needs it.
 #[test]
 fn unsafe_code_is_in_one_place() {
     let mut places = Vec::new();
@@ -179,7 +179,7 @@ fn unsafe_code_is_in_one_place() {
         let with_unsafe = modules(name).into_iter().filter(|(_, code)| code.contains("unsafe "));
         places.extend(with_unsafe.map(|(module, _)| format!("{name}/{module}")));
     }
-    assert_eq!(places, ["offsite-cms/ffi"]);
+    assert_eq!(places, ["offsite-cms/ffi", "offsite-cli/memory"]);
 }
 
 fn folder(name: &str) -> PathBuf {
