@@ -53,7 +53,7 @@ pub enum PlanError {
 }
 
 /// Bytes of an encoded place.
-const PLACE: usize = 36;
+pub(crate) const PLACE: usize = 36;
 /// Bytes of it that say where in all slices it lies; their order is that of the plan.
 const POSITION: usize = 24;
 /// Bytes of an encoded entry: first place, where its others lie, how many there are, mark, name, role.
@@ -485,7 +485,7 @@ fn decode_entry(bytes: &[u8; ENTRY]) -> Placed {
 }
 
 /// A place in bytes, whose order is that of backups, slices, frames, and pieces of frames.
-fn encode(place: &Place) -> [u8; PLACE] {
+pub(crate) fn encode(place: &Place) -> [u8; PLACE] {
     let Place { slice, frame, raw, piece } = place;
     // All are of an index, whose limits are below 2^32.
     let short = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
@@ -500,7 +500,7 @@ fn encode(place: &Place) -> [u8; PLACE] {
 }
 
 /// The place at the start of [`encode`]'s bytes.
-fn decode(bytes: &[u8]) -> Place {
+pub(crate) fn decode(bytes: &[u8]) -> Place {
     let backup = BackupId::from_bytes(std::array::from_fn(|byte| bytes[byte]));
     let number = |index: usize| u32::from_be_bytes(std::array::from_fn(|byte| bytes[12 + 4 * index + byte]));
     let [offset, skip, take, length, raw] = [1, 2, 3, 4, 5].map(|index| u64::from(number(index)));

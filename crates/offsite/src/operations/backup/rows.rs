@@ -1,9 +1,11 @@
 //! What the threads have made goes, in order, into slices, and where it lies into index and plan.
 
-use std::io::{self, Write};
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
+use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::index::order::{PLACE, decode, encode};
 use crate::index::{self, Entry, Head, Kind, Part, Place, Planner, Row, WriteError, limits};
 use crate::names::BackupId;
 use crate::operations::backup::jobs::{Bundle, Closing, Done, Frame};
@@ -20,8 +22,31 @@ pub(super) struct Rows<W> {
     index: index::Writer<W>,
     planner: Planner,
     /// A large file, or a stream, of which more frames may come.
-    open: Option<Entry>,
+    open: Option<Open>,
     end: Option<Place>,
+    folder: PathBuf,
+}
+
+/// An entry whose row is written once its content has been read, since only then all is known of it.
+struct Open {
+    /// With as many places as a row takes.
+    entry: Entry,
+    /// Those of its parts, in a file without a name: a large file has one for each MiB.
+    more: Option<BufWriter<File>>,
+}
+
+impl Open {
+    fn push(&mut self, place: Place, folder: &Path) -> io::Result<()> {
+        if self.entry.places.len() < limits::PLACES {
+            self.entry.places.push(place);
+            return Ok(());
+        }
+        let more = match &mut self.more {
+            Some(more) => more,
+            none => none.insert(BufWriter::new(tempfile::tempfile_in(folder)?)),
+        };
+        more.write_all(&encode(&place))
+    }
 }
 
 /// What is left to be done once all slices have been put.
@@ -37,23 +62,23 @@ impl<W: Write> Rows<W> {
     pub(super) fn new(out: W, head: Head, folder: &Path) -> Result<Self> {
         let run = head.title.backup;
         let index = index::Writer::new(out, head).map_err(index_error)?;
-        Ok(Self { run, index, planner: Planner::new(folder), open: None, end: None })
+        Ok(Self { run, index, planner: Planner::new(folder), open: None, end: None, folder: folder.to_path_buf() })
     }
 
     /// Takes the next result.
     pub(super) fn take(&mut self, done: io::Result<Done>, slices: &mut slices::Writer<'_>) -> Result<()> {
-        match done.map_err(|error| slices::Error::Other(Error::Temporary(error)))? {
+        match done.map_err(temporary)? {
             Done::Bundle(bundle) => self.bundle(bundle, slices),
             Done::Open(entry) => {
-                self.open = Some(*entry);
+                self.open = Some(Open { entry: *entry, more: None });
                 Ok(())
             }
             Done::Frame(frame) => {
                 let place = self.frame(&frame, slices)?;
-                if let Some(open) = &mut self.open {
-                    open.places.push(place);
+                match &mut self.open {
+                    Some(open) => open.push(place, &self.folder).map_err(temporary),
+                    None => Ok(()),
                 }
-                Ok(())
             }
             Done::Close(closing) => self.close(closing),
             Done::End(frame) => {
@@ -84,16 +109,23 @@ impl<W: Write> Rows<W> {
 
     /// Writes the row of a large file or a stream, and its parts.
     fn close(&mut self, closing: Closing) -> Result<()> {
-        let Some(mut entry) = self.open.take() else { return Ok(()) };
+        let Some(Open { mut entry, more }) = self.open.take() else { return Ok(()) };
         entry.torn = closing.torn;
         if let Some(size) = closing.stream {
             entry.kind = Kind::Stream { size };
         }
-        let rest = entry.places.split_off(entry.places.len().min(limits::PLACES));
         let path = entry.path.clone();
         self.row(Row::Entry(entry))?;
-        for (number, places) in (1..).zip(rest.chunks(limits::PLACES)) {
-            self.row(Row::Part(Part { path: path.clone(), number, places: places.to_vec() }))?;
+        let Some(more) = more else { return Ok(()) };
+        let mut more = more.into_inner().map_err(|error| temporary(error.into_error()))?;
+        more.rewind().map_err(temporary)?;
+        let mut more = BufReader::new(more);
+        for number in 1.. {
+            let places = places(&mut more).map_err(temporary)?;
+            if places.is_empty() {
+                break;
+            }
+            self.row(Row::Part(Part { path: path.clone(), number, places }))?;
         }
         Ok(())
     }
@@ -108,6 +140,17 @@ impl<W: Write> Rows<W> {
         let index = self.index.end(self.end, None).map_err(index_error)?;
         Ok(Finished { index, planner: self.planner, end: self.end })
     }
+}
+
+/// The next places of a file of them, as many as a row takes.
+fn places(from: &mut impl Read) -> io::Result<Vec<Place>> {
+    let mut bytes = Vec::new();
+    from.take((limits::PLACES * PLACE) as u64).read_to_end(&mut bytes)?;
+    Ok(bytes.chunks_exact(PLACE).map(decode).collect())
+}
+
+fn temporary(error: io::Error) -> slices::Error<Error> {
+    slices::Error::Other(Error::Temporary(error))
 }
 
 fn index_error(error: WriteError) -> slices::Error<Error> {
