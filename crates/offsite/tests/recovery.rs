@@ -8,7 +8,7 @@ mod support;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use offsite::archive::header::END;
@@ -21,6 +21,7 @@ use support::made_by_hand::{HandMade, Member, bundle, chunks, id, lay, members_o
 use support::recovery_desk::{
     Case, DELTA, Desk, FULL, KILLED, NEWEST, OpenSsl, fails, found, full, key, noise, same_tree, succeeds, tree,
 };
+use support::restores;
 
 #[test]
 fn a_full_backup_is_restored_for_every_kind_of_key() {
@@ -37,11 +38,19 @@ fn a_full_backup_is_restored_for_every_kind_of_key() {
         let (_, expected) = full(&mut set, tree.path());
         for (number, key) in keys.iter().enumerate() {
             let private = desk.write("private key.pem", key.private_pem(None).unwrap().as_bytes());
-            assert!(desk.writes(&private, &set.data(FULL)) == expected, "{openssl:?}, key {number}");
+            assert!(both_write(&desk, &private, &set, FULL) == expected, "{openssl:?}, key {number}");
         }
         let out = desk.restores(&desk.path("private key.pem"), &set.data(FULL));
         same_tree(tree.path(), &out);
     }
+}
+
+/// What the script writes, which must be what offsite writes.
+#[track_caller]
+fn both_write(desk: &Desk, private: &Path, set: &HandMade, backup: &str) -> Vec<u8> {
+    let script = desk.writes(private, &set.data(backup));
+    assert!(script == restores::writes(&set.store(), private, id(backup)).unwrap(), "the script and offsite differ");
+    script
 }
 
 /// Members dead and alive in the slices of a killed run, a large file with chunks in an earlier
@@ -81,7 +90,7 @@ fn a_chain_is_restored_from_the_frames_of_all_its_runs() {
         frames[1..].iter().chain(&own[..own.len() - 1]).map(|frame| frame.all()).collect();
     set.backup(FULL, None, rows(&full), Some(end));
     let expected = [&bundle(&old)[..], &large.tar, &END].concat();
-    assert!(desk.writes(&private, &set.data(FULL)) == expected, "the full backup differs");
+    assert!(both_write(&desk, &private, &set, FULL) == expected, "the full backup differs");
 
     // A day later: files are gone, one has changed, and the third chunk of the large file.
     for number in [3, 4, 9] {
@@ -111,7 +120,7 @@ fn a_chain_is_restored_from_the_frames_of_all_its_runs() {
         bundle(&alive.map(|(member, _)| member.clone()).collect::<Vec<_>>())
     };
     let expected = [&alive(&[3, 4, 9, 12])[..], &bundle(&[folder.clone(), changed.clone()]), &large.tar, &END].concat();
-    assert!(desk.writes(&private, &set.data(DELTA)) == expected, "the first delta differs");
+    assert!(both_write(&desk, &private, &set, DELTA) == expected, "the first delta differs");
 
     // And another: the last file is gone, and another has a second name.
     fs::remove_file(path("file 19")).unwrap();
@@ -123,7 +132,7 @@ fn a_chain_is_restored_from_the_frames_of_all_its_runs() {
     let rows = vec![entry(&more[0]), entry(&more[1]), gone(19), entry(&more[2])];
     set.backup(NEWEST, Some(DELTA), rows, Some(end));
     let expected = [&alive(&[3, 4, 7, 9, 12, 19])[..], &changed.tar, &large.tar, &bundle(&more), &END].concat();
-    assert!(desk.writes(&private, &set.data(NEWEST)) == expected, "the second delta differs");
+    assert!(both_write(&desk, &private, &set, NEWEST) == expected, "the second delta differs");
 
     let plan = set.plan_of(id(NEWEST));
     assert!(plan.lines().any(|line| line.starts_with("cut ") && line.split(' ').count() > 10), "{plan}");
@@ -134,6 +143,18 @@ fn a_chain_is_restored_from_the_frames_of_all_its_runs() {
     assert!(!String::from_utf8_lossy(&said.stderr).contains("not proven"));
     same_tree(tree.path(), &desk.path("out"));
     desk.is_tidy();
+    restores::restores(&set.store(), &private, id(NEWEST), &desk.path("by offsite")).unwrap();
+    same_tree(tree.path(), &desk.path("by offsite"));
+
+    // A plan that is well formed, sealed and signed, and not the one that follows from the index.
+    let lines: Vec<_> = plan.lines().collect();
+    let cut = lines.iter().position(|line| line.starts_with("cut ")).unwrap();
+    let shorter = lines[cut].rsplit_once(' ').unwrap().0.rsplit_once(' ').unwrap().0;
+    let other = plan.replacen(lines[cut], shorter, 1);
+    set.replace_plan(NEWEST, other.as_bytes());
+    let failed = restores::writes(&set.store(), &private, id(NEWEST)).unwrap_err();
+    assert!(failed.is_damage(), "{failed}");
+    assert!(failed.to_string().contains("the plan is not the one that follows from the index"), "{failed}");
 }
 
 #[test]
@@ -151,7 +172,7 @@ fn a_stream_is_restored_as_a_file_of_its_name() {
     let twice = [&content[..], &content, &content].concat();
     let expected = [&twice[..], &twice].concat();
     set.backup(FULL, None, vec![stream_row("db.sql", expected.len() as u64, places)], None);
-    assert!(desk.writes(&private, &set.data(FULL)) == expected, "-t differs");
+    assert!(both_write(&desk, &private, &set, FULL) == expected, "-t differs");
     let out = desk.restores(&private, &set.data(FULL));
     assert!(fs::read(out.join("db.sql")).unwrap() == expected, "the file differs");
     assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
@@ -159,7 +180,7 @@ fn a_stream_is_restored_as_a_file_of_its_name() {
     // Nothing at all is a stream, too.
     set.run(DELTA, &[]);
     set.backup(DELTA, None, vec![stream_row("db.sql", 0, Vec::new())], None);
-    assert_eq!(desk.writes(&private, &set.data(DELTA)), b"");
+    assert_eq!(both_write(&desk, &private, &set, DELTA), b"");
     fails(desk.script().arg(&private).arg(set.data(DELTA)).arg(&out), "is not empty");
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod backup;
 pub(crate) mod everything;
 pub(crate) mod made_by_hand;
 pub(crate) mod recovery_desk;
+pub(crate) mod restores;
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
