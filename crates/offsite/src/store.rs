@@ -74,6 +74,17 @@ pub trait Read: Send + Sync {
     /// [`Reason::PermissionDenied`], [`Reason::Unreachable`], [`Reason::Io`].
     fn get(&self, object: &ObjectName, limit: usize) -> Result<Vec<u8>>;
 
+    /// As [`Read::get`], in memory that is no longer needed, where the store can: an allocator would
+    /// rather keep that than give it again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Read::get`].
+    fn get_in(&self, object: &ObjectName, limit: usize, memory: Vec<u8>) -> Result<Vec<u8>> {
+        drop(memory);
+        self.get(object, limit)
+    }
+
     /// Hands every object below a folder, at any depth, to `each`, in the order of the bytes of
     /// their names, until there is no more or `each` breaks. A folder that does not exist has no
     /// objects. `data/a` is a folder's name, so that `data/ab/c` does not lie below it.

@@ -217,7 +217,7 @@ fn follow(backup: &Backup) -> Vec<u8> {
     let mut stream = Vec::new();
     while let Some(step) = reader.next_step().unwrap() {
         let raw = |slice: u64, Span { offset, length }: Span| {
-            let slice = backup.open(names[usize::try_from(slice).unwrap()]).unwrap();
+            let slice = &backup.slices[&names[usize::try_from(slice).unwrap()]];
             let offset = usize::try_from(offset).unwrap();
             zstd::decode_all(&slice[offset..offset + usize::try_from(length).unwrap()]).unwrap()
         };
@@ -417,11 +417,16 @@ fn a_damaged_frame_loses_what_lies_in_it_and_nothing_else() {
     assert!(!place.restored("target", "m/100").exists() && !place.restored("target", "a/huge link").exists());
     assert!(fs::read(place.restored("target", "large")).unwrap() == noise(700_001, 1));
 
-    // In a tar the part that is lost is zeros, and the link finds its leader.
+    // In a tar the part that is lost is zeros.
     place.told = Told::default();
-    place.untar(&place.tar(&[]).unwrap(), "untarred");
-    let (found, source) = (place.restored("untarred", "z/huge"), noise(9 << 20, 1));
-    let found = fs::read(found).unwrap();
+    let tar = place.tar(&[]).unwrap();
+    let mut reader = offsite::archive::read::Reader::new(&tar[..], offsite::archive::read::Ending::Zeros);
+    let (mut found, source) = (Vec::new(), noise(9 << 20, 1));
+    while let Some(member) = reader.next_member().unwrap() {
+        if member.path.ends_with(b"huge link") {
+            reader.read_to_end(&mut found).unwrap();
+        }
+    }
     let differing = found.iter().zip(&source).filter(|(found, source)| found != source).count();
     assert!(found.len() == source.len() && differing > 0 && differing <= 5 << 20, "{differing}");
 }

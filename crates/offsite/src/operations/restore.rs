@@ -52,11 +52,13 @@ pub trait Slices: Sync {
     fn known(&self, name: SliceName) -> Option<plan::Slice>;
 
     /// Gets, verifies and opens a slice; called from several threads, for each slice mostly once.
+    /// `memory` is that of a slice that nobody needs any more, empty: an allocator would rather keep
+    /// it than give the same again.
     ///
     /// # Errors
     ///
     /// Why there is none.
-    fn open(&self, name: SliceName) -> crate::Result<OpenedSlice>;
+    fn open(&self, name: SliceName, memory: Vec<u8>) -> crate::Result<OpenedSlice>;
 }
 
 impl Slices for SliceReader<'_> {
@@ -64,8 +66,8 @@ impl Slices for SliceReader<'_> {
         self.known(name)
     }
 
-    fn open(&self, name: SliceName) -> crate::Result<OpenedSlice> {
-        self.open(name)
+    fn open(&self, name: SliceName, memory: Vec<u8>) -> crate::Result<OpenedSlice> {
+        self.open_in(name, memory)
     }
 }
 

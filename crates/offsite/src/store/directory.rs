@@ -166,8 +166,13 @@ impl DirectoryRead {
 
 impl Read for DirectoryRead {
     fn get(&self, object: &ObjectName, limit: usize) -> Result<Vec<u8>> {
+        self.get_in(object, limit, Vec::new())
+    }
+
+    fn get_in(&self, object: &ObjectName, limit: usize, memory: Vec<u8>) -> Result<Vec<u8>> {
         let (folder, name) = object.split();
-        let read = self.0.folder(folder).map_err(missing).and_then(|folder| read_file(&folder, name, limit));
+        let folder = self.0.folder(folder).map_err(missing);
+        let read = folder.and_then(|folder| read_file(&folder, name, limit, memory));
         read.map_err(self.0.failed("get", object.as_str()))
     }
 
@@ -228,13 +233,13 @@ impl Delete for DirectoryDelete {
 
 /// The store's id. Of several processes that make one at once, one wins, and all read its id.
 fn read_or_make_id(root: &Root, new_id: StoreId) -> Result<StoreId, Reason> {
-    let line = match read_file(&root.directory, ID_FILE, 64) {
+    let line = match read_file(&root.directory, ID_FILE, 64, Vec::new()) {
         Err(Reason::NotFound) => {
             match new_file::create(&root.directory, ID_FILE, format!("{new_id}\n").as_bytes()) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(reason(error)),
                 _ => {}
             }
-            read_file(&root.directory, ID_FILE, 64)?
+            read_file(&root.directory, ID_FILE, 64, Vec::new())?
         }
         Err(Reason::TooLarge { .. }) => return Err(Reason::BadId),
         line => line?,
@@ -242,7 +247,7 @@ fn read_or_make_id(root: &Root, new_id: StoreId) -> Result<StoreId, Reason> {
     str::from_utf8(&line).ok().and_then(|line| line.strip_suffix('\n')).ok_or(Reason::BadId)?.parse()
 }
 
-fn read_file(folder: &OwnedFd, name: &str, limit: usize) -> Result<Vec<u8>, Reason> {
+fn read_file(folder: &OwnedFd, name: &str, limit: usize, mut bytes: Vec<u8>) -> Result<Vec<u8>, Reason> {
     // A fifo without a writer must not block.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = openat(folder, name, flags, Mode::empty()).map_err(|error| missing(error.into()))?;
@@ -255,7 +260,8 @@ fn read_file(folder: &OwnedFd, name: &str, limit: usize) -> Result<Vec<u8>, Reas
     if size > limit {
         return Err(Reason::TooLarge { limit });
     }
-    let mut bytes = Vec::with_capacity(size);
+    bytes.clear();
+    bytes.reserve_exact(size);
     file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(reason)?;
     if bytes.len() > limit { Err(Reason::TooLarge { limit }) } else { Ok(bytes) }
 }

@@ -10,9 +10,19 @@ use crate::store::{self, Reason};
 
 /// Gets an object that must be so long and have this hash.
 pub(super) fn get(store: &dyn store::Read, object: &ObjectName, expected: Hashed) -> Result<Vec<u8>> {
+    get_in(store, object, expected, Vec::new())
+}
+
+/// The same, in memory that is no longer needed.
+pub(super) fn get_in(
+    store: &dyn store::Read,
+    object: &ObjectName,
+    expected: Hashed,
+    memory: Vec<u8>,
+) -> Result<Vec<u8>> {
     let damage = |problem| Error::from(Damage { object: object.clone(), problem });
     let limit = usize::try_from(expected.size).unwrap_or(usize::MAX);
-    let bytes = store.get(object, limit).map_err(|error| match error.reason {
+    let bytes = store.get_in(object, limit, memory).map_err(|error| match error.reason {
         Reason::NotFound => damage(Problem::Missing),
         Reason::NotAnObject => damage(Problem::NotAnObject),
         Reason::TooLarge { limit } => damage(Problem::TooLong(limit as u64)),

@@ -23,6 +23,14 @@ pub struct OpenedSlice {
     plaintext: Range<usize>,
 }
 
+impl OpenedSlice {
+    /// Its memory, empty, to be used again.
+    pub(in crate::operations) fn into_memory(mut self) -> Vec<u8> {
+        self.bytes.clear();
+        self.bytes
+    }
+}
+
 impl From<Vec<u8>> for OpenedSlice {
     /// Of a plaintext alone.
     fn from(bytes: Vec<u8>) -> Self {
@@ -99,11 +107,20 @@ impl<'a> SliceReader<'a> {
     ///
     /// [`Error::Damage`], [`Error::WrongKey`], [`Error::Store`].
     pub fn open(&self, name: SliceName) -> Result<OpenedSlice> {
+        self.open_in(name, Vec::new())
+    }
+
+    /// The same, in memory that is no longer needed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn open_in(&self, name: SliceName, memory: Vec<u8>) -> Result<OpenedSlice> {
         let object = self.object(name);
         let damage = |problem| Error::from(Damage { object: object.clone(), problem });
         let (run, known) = self.find(name).ok_or_else(|| damage(Problem::NotInReceipt))?;
         let contents = Hashed { size: known.size.into(), sha256: known.sha256 };
-        let mut bytes = objects::get(self.store, &object, contents)?;
+        let mut bytes = objects::get_in(self.store, &object, contents, memory)?;
         let context = self.name.sibling(name.backup).to_string();
         let opener = run
             .opener(|| SliceOpener::new(&bytes, self.key, StreamKind::Slices(&context)))

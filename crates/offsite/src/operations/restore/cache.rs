@@ -33,6 +33,8 @@ pub(super) struct Cache<'a, S: Slices> {
 struct State {
     slots: HashMap<SliceName, Slot>,
     failed: HashMap<SliceName, Arc<crate::Error>>,
+    /// Memory of slices that are gone, for others.
+    free: Vec<Vec<u8>>,
     /// Sealed size of all slots.
     bytes: u64,
     clock: u64,
@@ -76,8 +78,15 @@ impl<S: Slices> Drop for Held<'_, '_, S> {
 
 impl<'a, S: Slices> Cache<'a, S> {
     pub(super) fn new(slices: &'a S) -> Self {
-        let state =
-            State { slots: HashMap::new(), failed: HashMap::new(), bytes: 0, clock: 0, reached: 0, stopped: false };
+        let state = State {
+            slots: HashMap::new(),
+            failed: HashMap::new(),
+            free: Vec::new(),
+            bytes: 0,
+            clock: 0,
+            reached: 0,
+            stopped: false,
+        };
         Self { slices, state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -110,8 +119,9 @@ impl<'a, S: Slices> Cache<'a, S> {
                     if state.make_room(size) {
                         state.bytes += size;
                         state.slots.insert(name, Slot { opened: None, size, used: now, wanted_by });
+                        let memory = state.free.pop().unwrap_or_default();
                         drop(state);
-                        return self.open(name);
+                        return self.open(name, memory);
                     }
                 }
             }
@@ -119,10 +129,10 @@ impl<'a, S: Slices> Cache<'a, S> {
         }
     }
 
-    fn open(&self, name: SliceName) -> Result<Held<'_, 'a, S>> {
+    fn open(&self, name: SliceName, memory: Vec<u8>) -> Result<Held<'_, 'a, S>> {
         // Where opening panics, nobody must wait for it for ever.
         let slot = Opening { cache: self, name };
-        let opened = self.slices.open(name);
+        let opened = self.slices.open(name, memory);
         let mut state = self.lock();
         let result = match opened {
             Ok(opened) => {
@@ -204,14 +214,18 @@ impl State {
                 .iter()
                 .filter(|(_, slot)| slot.opened.as_ref().is_some_and(|opened| Arc::strong_count(opened) == 1));
             let Some(name) = unused.min_by_key(|(_, slot)| slot.used).map(|(name, _)| *name) else { return false };
-            self.remove(name);
+            if let Some(opened) = self.remove(name).and_then(Arc::into_inner)
+                && self.free.is_empty()
+            {
+                self.free.push(opened.into_memory());
+            }
         }
         true
     }
 
-    fn remove(&mut self, name: SliceName) {
-        if let Some(slot) = self.slots.remove(&name) {
-            self.bytes -= slot.size;
-        }
+    fn remove(&mut self, name: SliceName) -> Option<Arc<OpenedSlice>> {
+        let slot = self.slots.remove(&name)?;
+        self.bytes -= slot.size;
+        slot.opened
     }
 }
