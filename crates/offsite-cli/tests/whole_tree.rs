@@ -3,6 +3,7 @@
 //! It takes minutes and about 17 GiB of disk, in `OFFSITE_TEST_LARGE_DIR` or /var/tmp.
 
 #[path = "../../offsite/tests/support/mod.rs"]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod trees;
 
 mod support;

@@ -182,7 +182,10 @@ fn tar_of(path: &Path) -> Vec<u8> {
 
 fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut numbers = Numbers(seed);
-    (0..length.div_ceil(4)).flat_map(|_| (numbers.below(1 << 32) as u32).to_le_bytes()).take(length).collect()
+    (0..length.div_ceil(4))
+        .flat_map(|_| u32::try_from(numbers.below(1 << 32)).unwrap().to_le_bytes())
+        .take(length)
+        .collect()
 }
 
 /// Small files and large ones, ones at the border, holes, links.

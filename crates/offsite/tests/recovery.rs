@@ -146,13 +146,18 @@ fn a_chain_is_restored_from_the_frames_of_all_its_runs() {
     restores::restores(&set.store(), &private, id(NEWEST), &desk.path("by offsite")).unwrap();
     same_tree(tree.path(), &desk.path("by offsite"));
 
-    // A plan that is well formed, sealed and signed, and not the one that follows from the index.
+    refuses_another_plan(&mut set, &private, &plan);
+}
+
+/// A plan that is well formed, sealed and signed, and not the one that follows from the index.
+#[track_caller]
+fn refuses_another_plan(set: &mut HandMade, private: &Path, plan: &str) {
     let lines: Vec<_> = plan.lines().collect();
     let cut = lines.iter().position(|line| line.starts_with("cut ")).unwrap();
     let shorter = lines[cut].rsplit_once(' ').unwrap().0.rsplit_once(' ').unwrap().0;
     let other = plan.replacen(lines[cut], shorter, 1);
     set.replace_plan(NEWEST, other.as_bytes());
-    let failed = restores::writes(&set.store(), &private, id(NEWEST)).unwrap_err();
+    let failed = restores::writes(&set.store(), private, id(NEWEST)).unwrap_err();
     assert!(failed.is_damage(), "{failed}");
     assert!(failed.to_string().contains("the plan is not the one that follows from the index"), "{failed}");
 }

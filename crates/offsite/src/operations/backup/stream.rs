@@ -53,7 +53,7 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// [`Error::Command`].
+    /// [`Error::NoCommand`], [`Error::CommandNotStarted`].
     pub(super) fn start(command: &[OsString]) -> Result<(Self, ChildStdout)> {
         let (program, arguments) = command.split_first().ok_or(Error::NoCommand)?;
         let failed = |source| Error::CommandNotStarted { program: program.into(), source };
