@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
+pub(crate) mod host;
 pub(crate) mod room;
 
 use std::ffi::OsString;
