@@ -10,7 +10,7 @@ pub(crate) fn watch() -> std::io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     std::thread::Builder::new().name("interrupt".to_owned()).spawn(move || {
         if signals.forever().next().is_some() {
-            offsite::files::remove_unfinished();
+            offsite::remove_unfinished();
             std::process::exit(exit::INTERRUPTED.into());
         }
     })?;

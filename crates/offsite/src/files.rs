@@ -6,7 +6,6 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cms::Input;
 use offsite_cms as cms;
@@ -14,6 +13,7 @@ use tempfile::{NamedTempFile, TempPath};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
+use crate::unfinished::{Unfinished, unfinished};
 
 /// A file, or standard input or output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,7 +166,7 @@ impl Output {
         let made = file.metadata().map_err(&failed)?.permissions();
         file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(&failed)?;
         let permissions = replaced.unwrap_or(made);
-        unfinished.push(temporary.to_path_buf());
+        unfinished.push(temporary.to_path_buf().into());
         drop(unfinished);
         Ok(Self(Kind::Unfinished { file, temporary: Registered(Some(temporary)), path, permissions, replace }))
     }
@@ -266,7 +266,7 @@ pub(crate) struct Together(Vec<PathBuf>);
 impl Together {
     /// Adds a file that has its name.
     pub(crate) fn add(&mut self, path: PathBuf) {
-        unfinished().push(path.clone());
+        unfinished().push(path.clone().into());
         self.0.push(path);
     }
 
@@ -278,7 +278,7 @@ impl Together {
 
     fn forget(&self) {
         // They are numbered, so they were added in the order of their names.
-        unfinished().retain(|path| self.0.binary_search(path).is_err());
+        unfinished().retain(|file| self.0.binary_search_by(|path| path.as_path().cmp(file.path())).is_err());
     }
 }
 
@@ -291,30 +291,13 @@ impl Drop for Together {
     }
 }
 
-/// Files that an interrupt must remove.
-static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
-
-fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
-    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Removes the temporary files of outputs that are not finished. The process must end after it:
-/// for an interrupt's handler, which keeps others from finishing by never giving the lock back.
-pub fn remove_unfinished() {
-    let unfinished = unfinished();
-    for path in unfinished.iter() {
-        let _ = fs::remove_file(path);
-    }
-    std::mem::forget(unfinished);
-}
-
 /// A temporary file that an interrupt removes; so does dropping it.
 struct Registered(Option<TempPath>);
 
 impl Registered {
-    fn take(&mut self, unfinished: &mut Vec<PathBuf>) -> Option<TempPath> {
+    fn take(&mut self, unfinished: &mut Vec<Unfinished>) -> Option<TempPath> {
         let path = self.0.take()?;
-        unfinished.retain(|other| *other != *path);
+        unfinished.retain(|other| *other.path() != *path);
         Some(path)
     }
 }

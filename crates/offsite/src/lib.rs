@@ -31,8 +31,10 @@ mod sort;
 pub mod state;
 pub mod store;
 pub mod times;
+mod unfinished;
 
 pub use damage::Damage;
 pub use error::{Error, PinProblem, Result, SignerDates};
 pub use events::{Events, Warning};
 pub use shown::shown;
+pub use unfinished::remove_unfinished;

@@ -3,10 +3,13 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, fstat, fsync, linkat, openat, renameat_with, unlinkat};
 use rustix::io::Errno;
+
+use crate::unfinished::{Unfinished, unfinished};
 
 /// Makes a file of these contents. It fails with `AlreadyExists` where the name is taken; what has
 /// it is then durable.
@@ -37,12 +40,13 @@ fn remove(folder: &OwnedFd, name: &str) {
     let _ = unlinkat(folder, name, AtFlags::empty());
 }
 
-/// A file on its way to its name; dropped, it goes.
+/// A file on its way to its name; dropped, it goes, and so it does at an interrupt.
 struct Temporary<'a> {
     file: File,
     folder: &'a OwnedFd,
-    /// None once it has its own.
-    name: Option<String>,
+    name: String,
+    /// Whether it has its own name instead.
+    renamed: bool,
 }
 
 impl<'a> Temporary<'a> {
@@ -54,8 +58,13 @@ impl<'a> Temporary<'a> {
         loop {
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
             let name = format!(".offsite-{}-{number}.unfinished", std::process::id());
+            // The lock keeps an interrupt from coming between creation and registration.
+            let mut unfinished = unfinished();
             match openat(folder, &name, flags, Mode::from_raw_mode(0o666)) {
-                Ok(file) => return Ok(Self { file: file.into(), folder, name: Some(name) }),
+                Ok(file) => {
+                    unfinished.extend(Unfinished::within(folder, &name));
+                    return Ok(Self { file: file.into(), folder, name, renamed: false });
+                }
                 Err(Errno::EXIST) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -64,10 +73,9 @@ impl<'a> Temporary<'a> {
 
     /// Gives the file its name, unless that is taken.
     fn rename(&mut self, to: &str) -> rustix::io::Result<()> {
-        let Some(name) = &self.name else { return Ok(()) };
-        match renameat_with(self.folder, name, self.folder, to, RenameFlags::NOREPLACE) {
+        match renameat_with(self.folder, &self.name, self.folder, to, RenameFlags::NOREPLACE) {
             Ok(()) => {
-                self.name = None;
+                self.renamed = true;
                 Ok(())
             }
             // The kernel or the file system (NFS) cannot rename so.
@@ -78,8 +86,7 @@ impl<'a> Temporary<'a> {
 
     /// The same by a second name; the first goes when `self` is dropped.
     fn link(&self, to: &str) -> rustix::io::Result<()> {
-        let Some(name) = &self.name else { return Ok(()) };
-        match linkat(self.folder, name, self.folder, to, AtFlags::empty()) {
+        match linkat(self.folder, &self.name, self.folder, to, AtFlags::empty()) {
             // Where NFS loses an answer and asks again, only the count tells (open(2), O_EXCL).
             Err(Errno::EXIST) if fstat(&self.file)?.st_nlink == 2 => Ok(()),
             linked => linked,
@@ -89,9 +96,10 @@ impl<'a> Temporary<'a> {
 
 impl Drop for Temporary<'_> {
     fn drop(&mut self) {
-        if let Some(name) = &self.name {
-            remove(self.folder, name);
+        if !self.renamed {
+            remove(self.folder, &self.name);
         }
+        unfinished().retain(|file| file.path() != Path::new(&self.name));
     }
 }
 
