@@ -39,9 +39,21 @@ fn a_stream_comes_back_as_it_was() {
         let of_set = |part: &str| backup["set"].as_str().unwrap().contains(part);
         assert_eq!(backup["given"], if of_set("stdin") { "stdin" } else { "exec" });
         assert_eq!((&backup["files"], &backup["folders"]), (&1.into(), &0.into()));
-        assert_eq!(backup["bytes"], if of_set("empty") { 0 } else if of_set("short") { 1 } else { 20 << 20 });
+        assert_eq!(
+            backup["bytes"],
+            if of_set("empty") {
+                0
+            } else if of_set("short") {
+                1
+            } else {
+                20 << 20
+            }
+        );
     }
-    run(&mut host.restore("--set short-exec --tar out.tar")).fails(2).one_error().says("hint: write it out with --stdout");
+    run(&mut host.restore("--set short-exec --tar out.tar"))
+        .fails(2)
+        .one_error()
+        .says("hint: write it out with --stdout");
     run(&mut host.restore("--set short-exec --into out db.sql")).fails(2).one_error().says("no paths");
     assert!(!host.path("out.tar").exists() && !host.path("out").exists());
 }
@@ -73,8 +85,14 @@ fn a_command_that_fails_leaves_no_backup() {
         assert_eq!(host.backups(), before);
         assert_eq!(host.clutter(), Vec::<std::path::PathBuf>::new());
     }
-    run(&mut host.backup("--exec x -- /nowhere/command")).fails(1).one_error().says("cannot run /nowhere/command: No such file");
-    run(&mut host.backup("--exec x -- ./cert.pem")).fails(1).one_error().says("cannot run ./cert.pem: Permission denied");
+    run(&mut host.backup("--exec x -- /nowhere/command"))
+        .fails(1)
+        .one_error()
+        .says("cannot run /nowhere/command: No such file");
+    run(&mut host.backup("--exec x -- ./cert.pem"))
+        .fails(1)
+        .one_error()
+        .says("cannot run ./cert.pem: Permission denied");
     assert_eq!(host.backups(), before);
     let restored = run(&mut host.restore("--stdout")).ok();
     assert_eq!(restored.stdout, b"good\n");
@@ -109,7 +127,7 @@ fn a_command_ends_with_the_run_that_has_no_room() {
             find store -name '*.unfinished'"#
         );
         let ended = run(&mut host.isolated(&script)).ok().one_error();
-        let ended = ended.says("offsite: error: cannot put data/here/default/").says("No space left on device");
+        let ended = ended.says("/store: cannot put data/here/default/").says("No space left on device");
         assert_eq!(text(ended.stdout.clone()), "exit 1\n", "{name}: {}", ended.story());
         assert!(!is_running(&host.path("pid")), "{name}");
         assert!(begun.elapsed() < Duration::from_secs(60), "{name}");

@@ -341,13 +341,11 @@ impl Run<'_> {
 
     /// Hands out all jobs.
     fn hand_out(&self, source: Source, limits: Limits, queue: &Queue) -> Result<()> {
-        let stream = |name: &StreamName, what: &str, source: &mut dyn io::Read| {
-            let result = stream::hand_out(name, source, limits, self.tally, queue);
-            match result {
-                Err(Some(error)) => Err(Error::file("read", Path::new(what))(error)),
-                // Another thread knows why nobody wants more.
-                Err(None) | Ok(()) => Ok(()),
-            }
+        let stream =
+            |name: &StreamName, source: &mut dyn io::Read| stream::hand_out(name, source, limits, self.tally, queue);
+        // Where nobody wants more, another thread knows why.
+        let failed = |what: &str, error: Option<io::Error>| {
+            error.map_or(Ok(()), |error| Err(Error::file("read", Path::new(what))(error)))
         };
         match source {
             Source::Files { roots, excludes, one_file_system, closed } => {
@@ -355,13 +353,19 @@ impl Run<'_> {
                 let _ = tree::hand_out(walk, limits, self.tally, queue);
                 Ok(())
             }
-            Source::Stdin(name, mut source) => stream(&name, "standard input", &mut source),
+            Source::Stdin(name, mut source) => {
+                stream(&name, &mut source).or_else(|error| failed("standard input", error))
+            }
             Source::Exec(name, command) => {
                 let (running, mut output) = stream::Running::start(&command)?;
-                let result = stream(&name, "the output of the command", &mut output);
-                // A command that is still writing ends as at a closed pipe.
-                drop(output);
-                running.wait().and(result)
+                match stream(&name, &mut output) {
+                    Ok(()) => running.wait(),
+                    Err(error) => {
+                        drop(output);
+                        running.stop();
+                        failed("the output of the command", error)
+                    }
+                }
             }
         }
     }

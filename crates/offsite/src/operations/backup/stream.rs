@@ -3,6 +3,10 @@
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::chunks::Chunker;
 use crate::error::{Error, Result};
@@ -76,4 +80,23 @@ impl Running {
         })?;
         if status.success() { Ok(()) } else { Err(Error::CommandFailed { program: self.program.into(), status }) }
     }
+    /// Ends it, whose output nobody wants any more: it is asked to, and gets a while for that.
+    pub(super) fn stop(mut self) {
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let deadline = Instant::now() + GRACE;
+        while let Ok(None) = self.child.try_wait() {
+            if Instant::now() > deadline {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                return;
+            }
+            thread::sleep(POLL);
+        }
+    }
 }
+
+/// How long a command may take to end that is asked to.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How often it is looked at meanwhile.
+const POLL: Duration = Duration::from_millis(20);
