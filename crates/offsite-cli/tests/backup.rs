@@ -214,7 +214,11 @@ fn a_summary_as_json() {
         assert_eq!(told[key], listed[key], "{key}");
     }
     assert_eq!((&told["dry_run"], &told["files"], &told["bytes"]), (&false.into(), &2.into(), &4.into()));
-    let stored: u64 = regular_files(&host.path("store")).into_iter().filter(|path| !path.ends_with("STORE")).map(|path| path.metadata().unwrap().len()).sum();
+    let stored: u64 = regular_files(&host.path("store"))
+        .into_iter()
+        .filter(|path| !path.ends_with("STORE"))
+        .map(|path| path.metadata().unwrap().len())
+        .sum();
     assert_eq!(told["stored_bytes"], stored);
     let restored = json(&run(&mut host.restore("--json --into restored")).ok());
     let expected = serde_json::json!({"dry_run": false, "entries": 4, "lost": 0, "kept": 0, "problems": 0});
@@ -305,7 +309,8 @@ fn a_copy_of_a_machine_is_told() {
     let first = "this is the first backup of this set that this host knows of";
     run(&mut host.backup("tree")).ok().says(first).says("made this host's signing key").says("one recipient only");
     run(&mut host.backup("tree")).ok().does_not_say(first).does_not_say("signing key");
-    let chains: Vec<_> = regular_files(&host.path("state")).into_iter().filter(|path| path.ends_with("chain")).collect();
+    let chains: Vec<_> =
+        regular_files(&host.path("state")).into_iter().filter(|path| path.ends_with("chain")).collect();
     let [chain] = &chains[..] else { panic!("{chains:?}") };
     let text = fs::read_to_string(chain).unwrap();
     let line = text.lines().find(|line| line.starts_with("machine ")).unwrap();
@@ -462,7 +467,10 @@ fn a_hard_link_alone_comes_back_as_a_file() {
 fn a_choice_must_match_and_a_target_must_be_empty() {
     let host = host_with(&["a", "b/c"]);
     run(&mut host.backup("tree")).ok();
-    run(&mut host.restore("--into restored tree/a tree/nowhere")).fails(1).one_error().says("the backup holds no tree/nowhere");
+    run(&mut host.restore("--into restored tree/a tree/nowhere"))
+        .fails(1)
+        .one_error()
+        .says("the backup holds no tree/nowhere");
     run(&mut host.restore("--into restored a")).fails(1).one_error();
     run(&mut host.restore("--stdout tree/b")).fails(2).one_error().says("no regular file");
     run(&mut host.restore("--stdout")).fails(2).one_error();
@@ -488,7 +496,8 @@ fn a_choice_must_match_and_a_target_must_be_empty() {
 fn a_killed_restore_is_finished_by_another() {
     let host = Host::new();
     for folder in 0..40 {
-        (0..50).for_each(|file| drop(host.write(&format!("tree/{folder}/{file}"), noise(3000, folder * 50 + file + 1))));
+        (0..50)
+            .for_each(|file| drop(host.write(&format!("tree/{folder}/{file}"), noise(3000, folder * 50 + file + 1))));
     }
     for large in 0..4 {
         host.write(&format!("tree/large {large}"), noise(4 << 20, large + 7));
