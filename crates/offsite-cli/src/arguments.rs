@@ -143,9 +143,13 @@ pub(crate) struct Inspect {
 
 /// Back up files, or a stream, to a store
 ///
-/// Everything is sealed to the certificates alone: what is stored cannot be read by this host.
-/// Paths are stored as given, without the leading slash. What cannot be read is named, the rest is
-/// backed up all the same, and the exit code is 3.
+/// Everything is encrypted to the certificates: this host cannot read what it has stored. Paths are
+/// stored as given, without the leading slash. What cannot be read is named, the rest is backed up
+/// all the same, and the exit code is 3. Each backup is a full one.
+///
+/// The host keeps a little state and a signing key, which is made by the first backup:
+/// /var/lib/offsite and /etc/offsite/signing-key.pem for root, else below ~/.local/state and
+/// ~/.config. OFFSITE_STATE_DIR and OFFSITE_SIGNING_KEY name others.
 #[derive(Args)]
 #[command(override_usage = "offsite backup [OPTIONS] -r <CERT> --to <STORE> <PATH>...
        offsite backup [OPTIONS] -r <CERT> --to <STORE> --stdin <NAME>
@@ -162,20 +166,20 @@ pub(crate) struct Backup {
     /// Without it OFFSITE_RECIPIENTS counts: names of files, one a line, or PEM text
     #[arg(short, long = "recipient", value_name = "CERT")]
     pub(crate) recipients: Vec<PathBuf>,
-    /// Where to: a directory, of which only the last part is made
+    /// Where to: a directory. Only the last part of its path is made where it is missing
     #[arg(long, value_name = "STORE", env = "OFFSITE_STORE", value_parser = store())]
     pub(crate) to: Location,
-    /// This host's name in the store [default: its own]
+    /// Whose backup this is, in the store [default: this machine's name]
     #[arg(long, value_name = "NAME")]
     pub(crate) host: Option<HostName>,
     /// Series of backups that this one belongs to
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub(crate) set: SetName,
-    /// Back up standard input under this name
+    /// Back up standard input, as a file of this name
     #[arg(long, value_name = "NAME", conflicts_with_all = ["exec", "arguments"])]
     pub(crate) stdin: Option<StreamName>,
-    /// Back up what a command writes, under this name
-    #[arg(long, value_name = "NAME", requires = "arguments")]
+    /// Back up what a command writes to its standard output, as a file of this name
+    #[arg(long, value_name = "NAME")]
     pub(crate) exec: Option<StreamName>,
     /// Leave out what matches (gitignore syntax; a leading slash stands for the root)
     #[arg(long, value_name = "GLOB")]
@@ -195,13 +199,14 @@ pub(crate) struct Backup {
     /// Read paths from this file, each ended by a NUL; '-' is standard input
     #[arg(long, value_name = "FILE", value_parser = place(), conflicts_with_all = ["stdin", "exec", "arguments"])]
     pub(crate) files_from0: Option<PlaceArgument>,
-    /// No object that a backup needs is older than this: 90d, 12w
+    /// No object that a backup needs is older than this: 90d, 12w. It stands in the receipt; a full
+    /// backup needs no older object in any case
     #[arg(long, value_name = "TIME", default_value = "90d", value_parser = duration)]
     pub(crate) reuse_for: u64,
     /// Length of each stored object, from 1M to 512M
     #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = slice_size)]
     pub(crate) slice_size: usize,
-    /// Only tell what would be backed up
+    /// Only tell how much would be backed up; put nothing
     #[arg(short = 'n', long, conflicts_with_all = ["stdin", "exec"])]
     pub(crate) dry_run: bool,
     /// Wait while another backup of the set is running
@@ -211,7 +216,7 @@ pub(crate) struct Backup {
     #[arg(long)]
     pub(crate) json: bool,
     /// What to back up; with --exec the command
-    #[arg(value_name = "PATH", required_unless_present_any = ["stdin", "files_from0"])]
+    #[arg(value_name = "PATH", required_unless_present_any = ["stdin", "exec", "files_from0"])]
     pub(crate) arguments: Vec<OsString>,
 }
 
@@ -300,10 +305,10 @@ pub(crate) struct FromStore {
     /// Store to read from: a directory
     #[arg(long, value_name = "STORE", env = "OFFSITE_STORE", hide_env_values = true)]
     pub(crate) from: OsString,
-    /// Backups of this host; needed where the store holds several, but for a list
+    /// Only backups of this host; must be given where the store holds several, but for a list
     #[arg(long)]
     pub(crate) host: Option<HostName>,
-    /// Backups of this set; needed where the store holds several, but for a list
+    /// Only backups of this set; must be given where the store holds several, but for a list
     #[arg(long)]
     pub(crate) set: Option<SetName>,
     /// Whose backups to trust: a folder with a HOST.pem for each host; or, with --host, a file of

@@ -164,10 +164,10 @@ pub(crate) fn input_length(input: &Place) -> Option<u64> {
 }
 
 /// A message is no text: it would garble a terminal.
-fn refuse_terminal(output: &Place) -> Result<(), Failure> {
+fn refuse_terminal(output: &Place, hint: &'static str) -> Result<(), Failure> {
     if *output == Place::Standard && io::stdout().is_terminal() {
-        let text = "standard output is a terminal, and the output is binary".to_owned();
-        return Err(Failure::Usage { text, hint: "name a file with -o, or use a pipe" });
+        let text = "standard output is a terminal, and the output may be binary".to_owned();
+        return Err(Failure::Usage { text, hint });
     }
     Ok(())
 }

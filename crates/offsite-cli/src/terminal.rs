@@ -15,6 +15,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use offsite::archive::unpack::{Problem, Report};
 use offsite::files::Place;
 use offsite::operations::restore::{self, Watch};
+use offsite::receipt::NoPrevious;
 use offsite::{Damage, Events, Warning};
 use zeroize::Zeroizing;
 
@@ -112,7 +113,9 @@ impl Events for Progress {
     }
 
     fn warn(&self, event: Warning) {
-        self.bar.suspend(|| warning(&words::of_warning(&event)));
+        // What every first backup comes to is nothing that cron should tell of.
+        let tell = if matches!(event, Warning::ChainBroken(NoPrevious::NoState)) { note } else { warning };
+        self.bar.suspend(|| tell(&words::of_warning(&event)));
     }
 
     fn damage(&self, damage: &Damage) {

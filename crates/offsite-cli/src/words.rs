@@ -34,7 +34,8 @@ pub(crate) fn of_warning(warning: &Warning) -> String {
         Warning::Entry(incident) => of_incident(incident),
         Warning::OneRecipient => "there is one recipient only: whoever loses that key loses every backup".to_owned(),
         Warning::SignerMade { path, fingerprint } => format!(
-            "made this host's signing key, {}: keep its certificate where backups are checked ({fingerprint})",
+            "made this host's signing key, {0}: keep its certificate (openssl x509 -in {0}) where backups are \
+             restored; {fingerprint}",
             shown(path)
         ),
         Warning::SignerExposed(path) => format!("others than its owner may read the signing key, {}", shown(path)),
@@ -58,7 +59,7 @@ pub(crate) fn of_warning(warning: &Warning) -> String {
 
 fn of_broken_chain(reason: NoPrevious) -> &'static str {
     match reason {
-        NoPrevious::NoState => "this is the first backup of this set that this host knows of",
+        NoPrevious::NoState => "the first backup of this set from this host, as far as it knows",
         NoPrevious::UnreadableState => "the state of this set cannot be read, so its chain of backups begins anew",
         NoPrevious::OtherMachine => {
             "the state of this set is another machine's, so its chain of backups begins anew: is this a copy of it?"
@@ -90,9 +91,12 @@ fn of_incident(incident: &Incident) -> String {
 pub(crate) fn hint(error: &Error) -> Option<&'static str> {
     match error {
         Error::Exists { replaceable: true, .. } => Some("choose another name, or replace it with --force"),
-        Error::Exists { replaceable: false, .. } => Some("choose another name: keys are never overwritten"),
+        Error::Exists { replaceable: false, .. } => Some("choose another name: this file is not overwritten"),
         Error::Cms { source, .. } => of_cms(source),
         Error::InUse(_) => Some("wait for it to end, or start this one with --wait"),
+        Error::CommandNotStarted { .. } => {
+            Some("after --exec NAME -- comes a program and its arguments, without a shell")
+        }
         Error::CommandFailed { .. } => Some("earlier backups are untouched; look at what the command wrote"),
         Error::WrongKey { .. } => Some("use the private key of a recipient that the backup was made for"),
         Error::Ambiguous(_) => Some("choose one with --host and --set"),
@@ -172,6 +176,11 @@ pub(crate) fn date_and_time(time: OffsetDateTime) -> String {
     let time = time.to_offset(UtcOffset::UTC);
     let (hour, minute, second) = time.to_hms();
     format!("{} {hour:02}:{minute:02}:{second:02}", time.date())
+}
+
+/// A number of things, whose word takes an s where there are several.
+pub(crate) fn counted(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A number of bytes in the largest unit that leaves something before the point.

@@ -20,15 +20,17 @@ use time::format_description::well_known::Rfc3339;
 use crate::arguments;
 use crate::commands::Failure;
 use crate::terminal::{self, Progress};
+use crate::words::counted;
 use crate::{host, words};
 
 const PROGRAM: &str = concat!("offsite ", env!("CARGO_PKG_VERSION"));
 
 pub(crate) fn run(arguments: arguments::Backup) -> Result<(), Failure> {
     let missing = |what: &str, hint| Failure::Usage { text: format!("{what} is not known"), hint };
-    let state = host::state().ok_or_else(|| missing("where to keep state", "set OFFSITE_STATE_DIR"))?;
-    let signing_key =
-        host::signing_key().ok_or_else(|| missing("where the signing key is kept", "set OFFSITE_SIGNING_KEY"))?;
+    let state = host::state()
+        .ok_or_else(|| missing("where to keep state", "name a folder in OFFSITE_STATE_DIR, or set HOME"))?;
+    let signing_key = host::signing_key()
+        .ok_or_else(|| missing("where to keep the signing key", "name a file in OFFSITE_SIGNING_KEY, or set HOME"))?;
     let name = arguments.host.clone().or_else(host::name);
     let name = name.ok_or_else(|| missing("a lasting name of this host", "name it with --host"))?;
     let source = source(&arguments, &state)?;
@@ -74,6 +76,10 @@ fn source(arguments: &arguments::Backup, state: &Path) -> Result<Source, Failure
         return Ok(Source::Stdin(name.clone(), Box::new(io::stdin())));
     }
     if let Some(name) = &arguments.exec {
+        if arguments.arguments.is_empty() {
+            let hint = "it comes after '--': --exec db.sql -- pg_dumpall --clean";
+            return Err(Failure::Usage { text: "--exec NAME has no command".to_owned(), hint });
+        }
         return Ok(Source::Exec(name.clone(), arguments.arguments.clone()));
     }
     let paths = match &arguments.files_from0 {
@@ -82,6 +88,7 @@ fn source(arguments: &arguments::Backup, state: &Path) -> Result<Source, Failure
     };
     let wrong = |text: String| Failure::Usage { text, hint: "`offsite backup --help` has examples" };
     let roots = Roots::new(&paths).map_err(|error| wrong(error.to_string()))?;
+    any_is_there(&paths)?;
     let rules = ExcludeRules {
         patterns: &arguments.exclude,
         files: &arguments.exclude_from,
@@ -94,6 +101,20 @@ fn source(arguments: &arguments::Backup, state: &Path) -> Result<Source, Failure
         closed.push(store.clone());
     }
     Ok(Source::Files { roots, excludes, one_file_system: arguments.one_file_system, closed })
+}
+
+/// A path that is missing makes a backup partial. One of nothing would be the set's latest, though.
+fn any_is_there(paths: &[PathBuf]) -> Result<(), Failure> {
+    let mut missing = None;
+    for path in paths {
+        match path.symlink_metadata() {
+            Err(source) if source.kind() == io::ErrorKind::NotFound => missing = Some((path, source)),
+            _ => return Ok(()),
+        }
+    }
+    missing.map_or(Ok(()), |(path, source)| {
+        Err(Failure::Library(offsite::Error::File { action: "read", path: path.clone(), source }))
+    })
 }
 
 /// A list of paths, each ended by a NUL.
@@ -158,7 +179,8 @@ fn told(counts: &Counts, summary: Option<&Summary>, json: bool) -> Result<(), Fa
         let written = writeln!(out, "{text}");
         written.map_err(|source| offsite::Error::File { action: "write", path: "standard output".into(), source })?;
     }
-    let what = format!("{files} files, {folders} folders, {others} others, {}", words::size(bytes));
+    let (files, folders, others) = (counted(files, "file"), counted(folders, "folder"), counted(others, "other"));
+    let what = format!("{files}, {folders}, {others}, {}", words::size(bytes));
     match summary {
         Some(summary) => terminal::note(&format!(
             "backed up {what}; stored {} as {}",
@@ -173,6 +195,10 @@ fn told(counts: &Counts, summary: Option<&Summary>, json: bool) -> Result<(), Fa
     if errors == 0 {
         return Ok(());
     }
-    terminal::warning(&format!("{errors} things could not be read, so the backup is partial"));
+    let things = counted(errors, "thing");
+    terminal::warning(&match summary {
+        Some(_) => format!("{things} could not be read, so the backup is partial"),
+        None => format!("{things} could not be read, so the backup would be partial"),
+    });
     Err(Failure::Partial)
 }

@@ -14,7 +14,7 @@ pub(crate) fn run(arguments: &arguments::Encrypt) -> Result<(), Failure> {
         let text = "--split writes several files, not to standard output".to_owned();
         return Err(Failure::Usage { text, hint: "name the files with -o: OUT becomes OUT.000000, OUT.000001, …" });
     }
-    super::refuse_terminal(&output)?;
+    super::refuse_terminal(&output, "name a file with -o, or use a pipe")?;
     let fallback = std::env::var_os("OFFSITE_RECIPIENTS");
     terminal::note_if_typed(&input);
     let progress = Progress::new(input_length(&input), Some(&output));

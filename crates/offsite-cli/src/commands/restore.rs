@@ -13,12 +13,13 @@ use serde::Serialize;
 use crate::arguments::{self, PlaceArgument};
 use crate::commands::{Failure, OpenStore, conclude, private_key, refuse_terminal, written};
 use crate::terminal::{self, Progress};
+use crate::words::counted;
 
 pub(crate) fn run(arguments: &arguments::Restore) -> Result<(), Failure> {
     let source = OpenStore::new(&arguments.of.store)?;
     let output = output(arguments);
     if let Some(output) = &output {
-        refuse_terminal(output)?;
+        refuse_terminal(output, "send it to a file or a pipe")?;
     }
     let progress = Progress::new(None, output.as_ref());
     let restored = perform(arguments, &source, output.as_ref(), &progress);
@@ -59,7 +60,7 @@ fn perform(
             Ok(restore_backup(&what, To::Folder { path, existing }, &backup, progress)?)
         }
         (_, Some(place)) => {
-            let mut out = BufWriter::with_capacity(1 << 20, Output::create(place, false)?);
+            let mut out = BufWriter::with_capacity(1 << 20, Output::create(place, false).map_err(not_replaced)?);
             let to = if arguments.stdout { To::Content(&mut out) } else { To::Tar(&mut out) };
             let restored = restore_backup(&what, to, &backup, progress)?;
             let failed = |source| offsite::Error::File { action: "write", path: name(place), source };
@@ -71,8 +72,20 @@ fn perform(
     }
 }
 
+/// There is no option to replace an existing file: the error must not hint at one.
+fn not_replaced(error: offsite::Error) -> offsite::Error {
+    match error {
+        offsite::Error::Exists { path, .. } => offsite::Error::Exists { path, replaceable: false },
+        error => error,
+    }
+}
+
 fn name(place: &Place) -> PathBuf {
     place.path().map_or_else(|| "standard output".into(), PathBuf::from)
+}
+
+fn entry_count(number: u64) -> String {
+    if number == 1 { "1 entry".to_owned() } else { format!("{number} entries") }
 }
 
 /// The summary as `--json` prints it.
@@ -105,13 +118,14 @@ fn tell(
     }
     let done = if arguments.dry_run { "verified" } else { "restored" };
     let kept = if files.kept > 0 { format!(", {} of them there before", files.kept) } else { String::new() };
-    terminal::note(&format!("{done} {} entries{kept}", entries - lost));
+    terminal::note(&format!("{done}: {}{kept}", entry_count(entries - lost)));
     if lost > 0 {
-        terminal::error(&format!("{lost} entries are lost"));
+        terminal::error(&format!("lost: {}", entry_count(lost)));
         return Err(Failure::Reported);
     }
     if problems > 0 {
-        terminal::warning(&format!("{problems} things could not be made or set here, though all data are right"));
+        let things = counted(problems, "thing");
+        terminal::warning(&format!("{things} could not be made or set here, though all data are right"));
         return Err(Failure::Partial);
     }
     Ok(())

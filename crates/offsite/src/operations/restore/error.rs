@@ -53,11 +53,11 @@ pub enum Error {
     #[error("the backup is of files, of which one must be named")]
     NoStream,
     /// A slice is missing, damaged, or cannot be had.
-    #[error("{name}: {source}")]
+    #[error("{source}")]
     Slice {
         /// The slice.
         name: SliceName,
-        /// Why.
+        /// Why. It names the object.
         source: Arc<crate::Error>,
     },
     /// A frame is not what the index says.
