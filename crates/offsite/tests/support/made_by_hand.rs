@@ -14,6 +14,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
+use std::mem::discriminant;
 use std::path::{Path, PathBuf};
 
 use offsite::archive::header::END;
@@ -318,21 +319,42 @@ impl HandMade {
         String::from_utf8(plan_of(Merge::new(readers).unwrap(), slices, folder.path(), Vec::new()).unwrap()).unwrap()
     }
 
-    /// Puts another plan in the place of a backup's, well sealed, and signs the receipt anew.
+    /// The text of a backup's index.
+    pub(crate) fn index_of(&self, backup: &str) -> String {
+        String::from_utf8(self.backups[&id(backup)].index.clone()).unwrap()
+    }
+
+    /// Puts another index in the place of a backup's, well sealed, and signs the receipt anew.
+    pub(crate) fn replace_index(&mut self, backup: &str, index: &[u8]) {
+        let context = self.context(id(backup));
+        self.replace(id(backup), StreamKind::Index(&context), BackupFile::Index, index);
+    }
+
+    /// The same with its plan.
     pub(crate) fn replace_plan(&mut self, backup: &str, plan: &[u8]) {
-        let backup = id(backup);
-        for number in 0.. {
-            let path = self.object_path(backup, BackupFile::Plan(number));
-            if fs::remove_file(path).is_err() {
-                break;
-            }
+        let context = self.context(id(backup));
+        self.replace(id(backup), StreamKind::Plan(&context), BackupFile::Plan, plan);
+    }
+
+    fn replace(&mut self, backup: BackupId, kind: StreamKind<'_>, file: fn(u32) -> BackupFile, text: &[u8]) {
+        let before = self.backups[&backup].receipt.objects.clone();
+        let is_old = |object: &Object| discriminant(&object.file) == discriminant(&file(0));
+        for object in before.iter().filter(|object| is_old(object)) {
+            fs::remove_file(self.object_path(backup, object.file)).unwrap();
         }
-        let context = self.context(backup);
-        let new = self.stream(backup, StreamKind::Plan(&context), BackupFile::Plan, plan);
-        let mut objects = self.backups[&backup].receipt.objects.clone();
-        objects.retain(|object| !matches!(object.file, BackupFile::Plan(_)));
-        objects.extend(new);
+        let mut objects = self.stream(backup, kind, file, text);
+        objects.extend(before.into_iter().filter(|object| !is_old(object)));
         objects.sort_by_key(|object| object.file);
+        self.sign(backup, |receipt| receipt.objects = objects);
+    }
+
+    /// Signs the receipt anew, for what its objects are by now.
+    pub(crate) fn sign_as_it_is(&mut self, backup: &str) {
+        let backup = id(backup);
+        let mut objects = self.backups[&backup].receipt.objects.clone();
+        for object in &mut objects {
+            object.contents = self.hashed(backup, object.file);
+        }
         self.sign(backup, |receipt| receipt.objects = objects);
     }
 
@@ -353,6 +375,16 @@ impl HandMade {
         let object = ObjectName::receipt(&self.host, &self.set, backup);
         let path = self.store().join(object.as_str());
         let _ = fs::remove_file(path);
+        self.store.put(&object, &message).unwrap();
+    }
+
+    /// Signs another text in the place of a receipt's.
+    pub(crate) fn sign_text(&mut self, backup: &str, change: impl FnOnce(String) -> String) {
+        let backup = id(backup);
+        let text = String::from_utf8(self.backups[&backup].receipt.encode().unwrap()).unwrap();
+        let message = self.signer.key.sign(change(text).as_bytes()).unwrap();
+        let object = ObjectName::receipt(&self.host, &self.set, backup);
+        fs::remove_file(self.store().join(object.as_str())).unwrap();
         self.store.put(&object, &message).unwrap();
     }
 
