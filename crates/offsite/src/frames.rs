@@ -6,7 +6,7 @@ use std::io;
 use zstd::bulk;
 use zstd::zstd_safe::{self, CParameter};
 
-/// Largest plaintext of a frame, in bytes: 32 MiB (format.md §12.4). Who decompresses a frame needs
+/// Largest plaintext of a frame, in bytes: 32 MiB (format.md §16.1). Who decompresses a frame needs
 /// as much memory.
 pub const RAW: usize = 32 << 20;
 

@@ -1,5 +1,5 @@
 //! Frames to sealed slices. A frame never crosses a slice: a slice closes early instead, so that each
-//! is of use without the others (format.md §5, §11).
+//! is of use without the others (format.md §5, §16.1).
 //!
 //! One thread fills a slice while others seal, hash and put those before it. There are as many
 //! buffers as threads and one more, and nothing else grows with the input.

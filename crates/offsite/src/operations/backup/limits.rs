@@ -1,4 +1,5 @@
-//! How files are cut into frames, by how much a slice holds: a frame never crosses a slice.
+//! How files are cut into frames, by how much a slice holds: a frame never crosses a slice (format.md
+//! §16.2).
 
 use crate::chunks::Sizes;
 use crate::frames;
