@@ -363,7 +363,7 @@ fn files_that_change_meanwhile_are_warned_of() {
             if grows.metadata().unwrap().len() > 16 << 20 {
                 grows.set_len(0).unwrap();
             }
-            large.set_len(if round % 2 == 0 { 8 << 20 } else { 2 << 20 }).unwrap();
+            large.set_len(if round.is_multiple_of(2) { 8 << 20 } else { 2 << 20 }).unwrap();
             for name in 0..50 {
                 fs::write(host.path(format!("tree/passing {name}")), "x").unwrap();
             }
@@ -398,7 +398,7 @@ fn what_cannot_be_read_is_named_and_the_rest_is_backed_up() {
     let host = host_with(&["a", "secret file", "secret folder/b", "z"]);
     // Where the tests are built, another user may not be let in.
     fs::copy(env!("CARGO_BIN_EXE_offsite"), host.path("offsite")).unwrap();
-    let close = |name: &str| fs::set_permissions(host.path(name), fs::Permissions::from_mode(0)).unwrap();
+    let close = |name: &str| fs::set_permissions(host.path(name), fs::Permissions::from_mode(0o0)).unwrap();
     close("tree/secret file");
     close("tree/secret folder");
     if is_root() {

@@ -32,9 +32,15 @@ pub(crate) struct Room {
 impl Room {
     #[track_caller]
     pub(crate) fn with(bytes: u64) -> Self {
+        Self::within("/var/tmp", bytes)
+    }
+
+    /// In a folder within this one, unless `OFFSITE_TEST_LARGE_DIR` names another.
+    #[track_caller]
+    pub(crate) fn within(parent: &str, bytes: u64) -> Self {
         // A test that failed in its turn has left nothing behind: the next one may start.
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let parent = env::var_os("OFFSITE_TEST_LARGE_DIR").map_or("/var/tmp".into(), PathBuf::from);
+        let parent = env::var_os("OFFSITE_TEST_LARGE_DIR").map_or(parent.into(), PathBuf::from);
         let df = run(Command::new("df").args(["--output=avail", "-B1"]).arg(&parent)).ok();
         let df = String::from_utf8_lossy(&df.stdout).into_owned();
         let free: u64 = df.split_whitespace().last().and_then(|word| word.parse().ok()).expect("df prints a number");
