@@ -31,10 +31,10 @@ pub(crate) fn of_error(error: &Error) -> u8 {
 
 /// That of an error which ended a restore.
 pub(crate) fn of_restore(error: &restore::Error) -> u8 {
-    use restore::Error::{NoContent, NoPaths, NoStream, NoTar, Path};
+    use restore::Error::{NoContent, NoPaths, NoStream, NoTar};
     match error {
         error if error.is_damage() => DAMAGED,
-        NoContent(_) | NoPaths | NoStream | NoTar | Path { .. } => USAGE,
+        NoContent(_) | NoPaths | NoStream | NoTar => USAGE,
         _ => FAILED,
     }
 }

@@ -150,7 +150,6 @@ pub(crate) fn hint_of_restore(error: &restore::Error) -> Option<&'static str> {
     use restore::Error;
     match error {
         Error::NotEmpty(_) => Some("choose another folder, or go on there with --resume or --overwrite"),
-        Error::NoMatch(_) => Some("paths are as `offsite files` shows them"),
         Error::NoTar | Error::NoPaths => Some("write it out with --stdout, or into a folder with --into"),
         Error::NoStream | Error::NoContent(_) => Some("name one regular file, or restore with --into or --tar"),
         error if error.is_damage() => {

@@ -104,7 +104,7 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
             &["operations/backups"],
             &["operations/files", "operations/list"],
             &["operations/restore/error", "operations/restore/ordered", "operations/restore/queue"],
-            &["operations/restore/choice", "operations/restore/cache", "operations/restore/links"],
+            &["operations/restore/cache", "operations/restore/links"],
             &["operations/restore/jobs"],
             &["operations/restore/large"],
             &["operations/restore/work"],

@@ -9,7 +9,6 @@
 //! jobs that wait. What must be known of each entry goes to files without names.
 
 mod cache;
-mod choice;
 mod error;
 mod jobs;
 mod large;
@@ -32,11 +31,10 @@ use crate::archive::unpack::{self, Existing, Report, Unpacker};
 use crate::events::Events;
 use crate::index::order::{Names, Order, Rows};
 use crate::index::{self, Merge, Place, PlanError, Row, plan_of};
-use crate::operations::backups::{Backup, SliceReader};
+use crate::operations::backups::{Backup, Selection, SliceReader};
 use crate::plan::{self, Shape, SliceName, Title};
 use crate::times::Time;
 use cache::Cache;
-use choice::Choice;
 use jobs::{Job, Jobs};
 use links::Links;
 use ordered::{Chunk, Ordered};
@@ -199,14 +197,15 @@ fn prepare<S: Slices, R: BufRead>(
         (Shape::Tar, To::Content(_)) if what.paths.len() != 1 => return Err(Error::NoStream),
         _ => {}
     }
-    let mut choice = Choice::new(what.paths)?;
+    let mut selection = Selection::new(what.paths.iter().cloned());
     let only = matches!((&title.shape, to), (Shape::Tar, To::Content(_)));
-    let is_everything = choice.is_everything();
+    let is_everything = selection.is_everything();
     let mut rows = Rows::with_names(what.folder);
     let (mut entries, mut stream, mut chosen) = (0, None, false);
     while let Some(row) = index.next_row().map_err(PlanError::from)? {
         if let Row::Entry(entry) = &row {
-            chosen = choice.takes(&entry.path, !only && entry.kind == index::Kind::Folder);
+            let is_folder = !only && entry.kind == index::Kind::Folder;
+            chosen = selection.takes(&entry.path) || is_folder && selection.leads_on_from(&entry.path);
             entries += u64::from(chosen);
             let has_content = matches!(entry.kind, index::Kind::File { .. } | index::Kind::HardLink { .. });
             if only && chosen && !has_content {
@@ -218,7 +217,10 @@ fn prepare<S: Slices, R: BufRead>(
         }
         rows.row(&row, chosen)?;
     }
-    choice.all_matched()?;
+    let missing = selection.not_found();
+    if !missing.is_empty() {
+        return Err(crate::Error::NoSuchPath(missing).into());
+    }
     let mut order = rows.order()?;
     let end = index.end().and_then(|(_, end)| end).filter(|_| is_everything);
     if is_everything {

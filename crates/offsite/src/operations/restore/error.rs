@@ -9,7 +9,6 @@ use std::sync::Arc;
 use crate::archive::{read, unpack};
 use crate::frames::FrameError;
 use crate::index::PlanError;
-use crate::paths::PathFault;
 use crate::plan::SliceName;
 use crate::shown::shown;
 
@@ -29,17 +28,6 @@ pub enum Error {
     /// The plan could not be read.
     #[error("the plan cannot be read: {0}")]
     PlanUnreadable(io::Error),
-    /// A path that was asked for is none.
-    #[error("the path {} {fault}", name(.path))]
-    Path {
-        /// The path.
-        path: Vec<u8>,
-        /// What is wrong with it.
-        fault: PathFault,
-    },
-    /// Nothing of the backup is called so.
-    #[error("the backup holds no {}", name(.0))]
-    NoMatch(Vec<u8>),
     /// Only the content of one file, or a stream, can be written out alone.
     #[error("{} is no regular file, whose content could be written out alone", name(.0))]
     NoContent(Vec<u8>),
