@@ -401,7 +401,7 @@ mod tests {
         let (parent, path) = place();
         let error = DirectoryPut::open(&path.join("below"), ID.parse().unwrap()).err().unwrap();
         assert!(matches!(&error.reason, Reason::NoParent { parent } if *parent == path), "{error}");
-        assert!(error.to_string().contains(&format!("there is no directory {}", path.display())), "{error}");
+        assert!(error.to_string().contains(&format!("there is no {}", path.display())), "{error}");
         assert!(matches!(DirectoryRead::open(&path).err().unwrap().reason, Reason::NoStore));
         assert!(matches!(DirectoryDelete::open(&path).err().unwrap().reason, Reason::NoStore));
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0, "something was made");

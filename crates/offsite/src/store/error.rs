@@ -54,7 +54,7 @@ pub enum Reason {
     #[error("there is no such directory")]
     NoStore,
     /// Nor does the directory that it lies in.
-    #[error("there is no directory {}, and of a store's path only the last part is made: is a disk not mounted?", shown(.parent))]
+    #[error("there is no {}, and of a store's path only the last part is made: is a disk not mounted?", shown(.parent))]
     NoParent {
         /// The directory that it would lie in.
         parent: PathBuf,
