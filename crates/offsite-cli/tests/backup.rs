@@ -193,14 +193,15 @@ fn a_dry_run_touches_nothing() {
     symlink("a", host.path("tree/symbolic")).unwrap();
     let before = names(host.path("."));
     let told = run(&mut host.backup("-n tree")).ok();
-    assert_eq!(String::from_utf8(told.stdout.clone()).unwrap(), "would back up 3 files, 2 folders, 1 others, 4 B\n");
+    assert_eq!(String::from_utf8(told.stdout.clone()).unwrap(), "would back up 3 files, 2 folders, 1 other, 4 B\n");
     let told = json(&run(&mut host.backup("--dry-run --json tree --exclude c")).ok());
     let expected = serde_json::json!({
         "id": null, "dry_run": true, "files": 2, "folders": 2, "others": 1, "bytes": 1, "stored_bytes": null,
         "errors": 0, "end": null,
     });
     assert_eq!(told, expected);
-    run(&mut host.backup("-n tree/nowhere")).fails(3).says("tree/nowhere");
+    run(&mut host.backup("-n tree tree2/nowhere")).fails(3).says("tree2/nowhere");
+    run(&mut host.backup("-n tree/nowhere")).fails(1).one_error().says("tree/nowhere");
     assert_eq!(names(host.path(".")), before);
 }
 
@@ -246,7 +247,7 @@ fn wrong_usage_is_found_before_anything_is_made() {
         ("tree/../tree", "'..'"),
         ("", "required"),
         ("--stdin x tree", "cannot be used with"),
-        ("--exec x", "required"),
+        ("--exec x", "no command"),
         ("--host a/b tree", "--host"),
         ("--set .x tree", "--set"),
         ("--stdin a/b", "--stdin"),
@@ -306,9 +307,13 @@ fn a_set_is_backed_up_by_one_run_at_a_time() {
 #[test]
 fn a_copy_of_a_machine_is_told() {
     let host = host_with(&["a"]);
-    let first = "this is the first backup of this set that this host knows of";
-    run(&mut host.backup("tree")).ok().says(first).says("made this host's signing key").says("one recipient only");
-    run(&mut host.backup("tree")).ok().does_not_say(first).does_not_say("signing key");
+    let anew = "begins anew";
+    run(&mut host.backup("tree"))
+        .ok()
+        .does_not_say(anew)
+        .says("made this host's signing key")
+        .says("one recipient only");
+    run(&mut host.backup("tree")).ok().does_not_say(anew).does_not_say("signing key");
     let chains: Vec<_> =
         regular_files(&host.path("state")).into_iter().filter(|path| path.ends_with("chain")).collect();
     let [chain] = &chains[..] else { panic!("{chains:?}") };
