@@ -20,7 +20,7 @@ use offsite::archive::header::END;
 use offsite::cms::Certificate;
 use offsite::index::Row;
 use offsite::names::BackupFile;
-use offsite::receipt::Receipt;
+use offsite::receipt::{ChainObject, Receipt, SliceRange};
 use support::host::Host;
 use support::room::{MIB, assert_memory};
 use support::{KeyPair, Run, Words, needed, run};
@@ -273,13 +273,13 @@ fn indexes_that_lead_elsewhere() {
         attack.index(|text| text.replacen(&old, &new, 1));
         attack.fails(true, "index.p7m");
     }
-    // To itself, to a folder, to what is not there, to a symbolic link: it names no file of several names.
-    for (leader, name) in [("link", "link"), ("folder", "folder"), ("aa", "aa"), ("", "tree")] {
+    // To itself, to a folder, to what is not there, to what has one name only.
+    for leader in ["link", "folder", "", "aa", "symbolic", "z"] {
         let mut attack = Attack::new();
         let old = format!("\"leader\":\"{}/a\"", attack.tree);
         let new = format!("\"leader\":\"{}/{leader}\"", attack.tree).replace("/\"", "\"");
         attack.index(|text| text.replacen(&old, &new, 1));
-        println!("a link to {name}");
+        println!("a link to {leader}");
         attack.fails(true, "index");
     }
 }
@@ -396,7 +396,7 @@ fn plans_that_lie() {
 fn receipts_that_lie() {
     type Lie = fn(String) -> String;
     let receipt = format!("receipts/web-1/default/{ID}.p7s");
-    let lies: [(&str, Lie, &str); 11] = [
+    let lies: [(&str, Lie, &str); 12] = [
         ("another host", |text| text.replacen("\"web-1\"", "\"web-2\"", 1), &receipt),
         ("another set", |text| text.replacen("\"default\"", "\"other\"", 1), &receipt),
         ("another backup", |text| text.replacen(ID, LATER, 1), &receipt),
@@ -413,6 +413,20 @@ fn receipts_that_lie() {
         (
             "an endless list",
             |text| text.replacen("\"objects\": [\n", &format!("\"objects\": [\n{}", "[".repeat(1 << 20)), 1),
+            &receipt,
+        ),
+        (
+            "an endless chain",
+            |text| {
+                let line = |day: u32| {
+                    let sha256 = "0".repeat(64);
+                    format!(
+                        r#"{{"backup": "202011{day:02}T000000Z-00000001", "name": "index.p7m", "size": 1, "sha256": "{sha256}"}}"#
+                    )
+                };
+                let chain: Vec<String> = (1..=20).map(line).collect();
+                text.replacen("\"index_chain\": [\n", &format!("\"index_chain\": [\n{}\n", chain.join(",\n")), 1)
+            },
             &receipt,
         ),
         ("not JSON", |_| "\0".repeat(1 << 20), &receipt),
@@ -438,24 +452,43 @@ fn receipts_that_lie() {
     }
 }
 
-/// Chains of indexes that the receipt makes up.
+/// What a receipt makes up of the earlier backups that it builds on.
 #[test]
 fn chains_that_lie() {
     type Lie = fn(&mut Receipt);
-    let lies: [(&str, Lie); 4] = [
-        ("no base", |receipt| receipt.index_chain.clear()),
-        ("a base that is not there", |receipt| receipt.index_chain[0].backup = id("20200101T000000Z-00000001")),
-        ("no second object of a base", |receipt| {
-            let mut more = receipt.index_chain[0];
-            more.number = 1;
-            receipt.index_chain.push(more);
-        }),
-        ("its own index", |receipt| {
-            let own = receipt.objects.iter().find(|object| object.file == BackupFile::Index(0)).unwrap();
-            receipt.index_chain[0].contents = own.contents;
-        }),
+    let lies: [(&str, Lie, &str); 6] = [
+        ("no base", |receipt| receipt.index_chain.clear(), "index.p7m"),
+        (
+            "a base that is not there",
+            |receipt| receipt.index_chain[0].backup = id("20200101T000000Z-00000001"),
+            "20200101T000000Z-00000001/index.p7m",
+        ),
+        (
+            "no second object of a base",
+            |receipt| receipt.index_chain.push(ChainObject { number: 1, ..receipt.index_chain[0] }),
+            // The first is the last, it says, and another follows.
+            "index.p7m",
+        ),
+        (
+            "its own index",
+            |receipt| {
+                let own = receipt.objects.iter().find(|object| object.file == BackupFile::Index(0)).unwrap();
+                receipt.index_chain[0].contents = own.contents;
+            },
+            "index.p7m",
+        ),
+        (
+            "slices beyond those of a run",
+            |receipt| receipt.runs[0].slices = SliceRange::of(0..1 << 20),
+            "slices.sha256",
+        ),
+        (
+            "a run that is not there",
+            |receipt| receipt.runs[0].backup = id("20200101T000000Z-00000001"),
+            "slices.sha256",
+        ),
     ];
-    for (what, lie) in lies {
+    for (what, lie, said) in lies {
         let mut attack = Attack::new();
         let mut added = attack.members.last().unwrap().clone();
         let frames = attack.set.run(LATER, &[vec![added.tar.clone(), END.to_vec()]]);
@@ -464,7 +497,7 @@ fn chains_that_lie() {
         attack.run("restore -k ../key.pem --into out").ok();
         println!("{what}");
         attack.set.sign(id(LATER), lie);
-        attack.fails(true, "index");
+        attack.fails(true, said);
     }
 }
 
