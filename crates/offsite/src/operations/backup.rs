@@ -321,7 +321,7 @@ impl Run<'_> {
             let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS);
             let (handed_out, taken) = in_order(
                 threads,
-                threads,
+                threads + AHEAD,
                 || Worker::new(limits, self.tally),
                 |worker, job| worker.work(job),
                 |queue| self.hand_out(source, limits, &queue),
@@ -374,8 +374,12 @@ impl Run<'_> {
 /// Most threads that compress: more would hold more memory.
 const THREADS: usize = 8;
 
+/// Frames that wait for those before them: so many that the threads have work while one frame takes
+/// longer than others, or a slice waits for the disk.
+const AHEAD: usize = 4;
+
 /// Level of zstd for index and plan: text that is much alike.
-const LEVEL: i32 = 9;
+const LEVEL: i32 = 3;
 
 fn compressed<W: Write>(out: W) -> Result<zstd::stream::write::Encoder<'static, W>> {
     zstd::stream::write::Encoder::new(out, LEVEL).map_err(Error::Temporary)

@@ -138,7 +138,7 @@ impl Making {
     fn new(cut: Cut) -> Self {
         Self {
             cut,
-            compressor: Compressor::new(1).unwrap(),
+            compressor: Compressor::new().unwrap(),
             slices: vec![Vec::new()],
             rows: Vec::new(),
             bundle: Vec::new(),

@@ -234,7 +234,7 @@ impl HandMade {
     /// Puts the slices of a run, and its `slices.sha256`. What each slice holds: frames, as the bytes that
     /// they decompress to. A killed run ends here.
     pub(crate) fn run(&mut self, backup: &str, slices: &[Vec<Vec<u8>>]) -> Vec<Frame> {
-        let mut compressor = Compressor::new(3).unwrap();
+        let mut compressor = Compressor::new().unwrap();
         let mut frames = Vec::new();
         let mut plaintexts = Vec::new();
         for (number, raw_frames) in (0..).zip(slices) {
@@ -408,7 +408,7 @@ impl HandMade {
     /// Compresses and seals a text as a stream of this kind, and puts it.
     fn stream(&self, backup: BackupId, kind: StreamKind<'_>, file: fn(u32) -> BackupFile, text: &[u8]) -> Vec<Object> {
         let mut compressed = Vec::new();
-        Compressor::new(3).unwrap().compress(text, &mut compressed).unwrap();
+        Compressor::new().unwrap().compress(text, &mut compressed).unwrap();
         let input = Input::Stream(Box::new(std::io::Cursor::new(compressed)));
         let mut slices: Vec<Vec<u8>> = Vec::new();
         let emit = |slice: &[u8]| {

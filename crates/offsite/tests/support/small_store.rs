@@ -226,7 +226,7 @@ impl SmallStore {
     /// A frame for each member, and one for the end.
     fn put_slices(&self, spec: &Spec<'_>) -> (Vec<slices::Place>, slices::Place, Vec<slices::Sealed>) {
         let sealer = Sealer::new(spec.recipients, StreamKind::Slices(&spec.name.to_string())).unwrap();
-        let mut compressor = Compressor::new(3).unwrap();
+        let mut compressor = Compressor::new().unwrap();
         let mut frame = |raw: &[u8]| {
             let mut frame = Vec::new();
             compressor.compress(raw, &mut frame).unwrap();
@@ -246,7 +246,7 @@ impl SmallStore {
 
 pub(crate) fn compressed(text: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
-    Compressor::new(3).unwrap().compress(text, &mut frame).unwrap();
+    Compressor::new().unwrap().compress(text, &mut frame).unwrap();
     frame
 }
 

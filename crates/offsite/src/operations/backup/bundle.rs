@@ -16,10 +16,6 @@ use crate::operations::backup::jobs::{Bundle, Done, Frame, Item, Job, Piece};
 use crate::operations::backup::limits::Limits;
 use crate::operations::backup::tally::Tally;
 
-/// Level of zstd for files. Level 3 is where most of what can be won is won; the next ones take
-/// twice the time for a few per cent.
-const LEVEL: i32 = 3;
-
 /// One thread's worker.
 pub(super) struct Worker<'a> {
     limits: Limits,
@@ -65,7 +61,7 @@ impl<'a> Worker<'a> {
     fn compress(&mut self, raw: &[u8]) -> io::Result<Frame> {
         let compressor = match &mut self.compressor {
             Some(compressor) => compressor,
-            none => none.insert(Compressor::new(LEVEL)?),
+            none => none.insert(Compressor::new()?),
         };
         self.compressed.clear();
         compressor.compress(raw, &mut self.compressed)?;
