@@ -318,7 +318,8 @@ impl Run<'_> {
         let head = Head { title: self.title.clone(), base: None, runs: vec![backup] };
         let fill = |slices: &mut slices::Writer<'_>| {
             let mut rows = Rows::new(index, head, self.state.folder())?;
-            let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS);
+            // One more than cores: somebody has work while others wait for a file.
+            let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS) + 1;
             let (handed_out, taken) = in_order(
                 threads,
                 threads + AHEAD,
