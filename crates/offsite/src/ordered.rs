@@ -39,20 +39,21 @@ impl<D> Iterator for Results<D> {
 }
 
 /// Runs `produce`, which hands out jobs, and `consume`, which receives what came of them, with
-/// `threads` threads between the two, each with a worker of its own. At most `ahead` results wait
-/// to be received.
+/// `threads` threads between the two, each with a worker of its own. At most `waiting` jobs wait to be
+/// done, and at most `ahead` results to be received.
 ///
 /// Where `consume` ends early, the jobs under way are still done, and `produce` is told at its next
 /// one.
 pub(crate) fn in_order<J: Send, D: Send, W, P: Send, C>(
     threads: usize,
+    waiting: usize,
     ahead: usize,
     worker: impl Fn() -> W + Sync,
     work: impl Fn(&mut W, J) -> D + Sync,
     produce: impl FnOnce(Jobs<J, D>) -> P + Send,
     consume: impl FnOnce(Results<D>) -> C,
 ) -> (P, C) {
-    let (to_do, jobs) = sync_channel::<(J, SyncSender<D>)>(1);
+    let (to_do, jobs) = sync_channel::<(J, SyncSender<D>)>(waiting);
     let (results, in_order) = sync_channel(ahead);
     let jobs = Mutex::new(jobs);
     thread::scope(|scope| {
@@ -100,7 +101,7 @@ mod tests {
             }
         };
         let consume = |results: Results<u64>| results.collect::<Vec<_>>();
-        let ((), results) = in_order(3, 4, || 0, work, produce, consume);
+        let ((), results) = in_order(3, 1, 4, || 0, work, produce, consume);
         assert_eq!(results, (0..500).map(|job| job * 2).collect::<Vec<_>>());
         assert!(most.into_inner() <= 3 + 4 + 3);
     }
@@ -109,7 +110,7 @@ mod tests {
     fn an_early_end_stops_the_producer() {
         let produce = |jobs: Jobs<u64, u64>| (0..).take_while(|job| jobs.push(*job).is_ok()).count();
         let consume = |results: Results<u64>| results.take(10).sum::<u64>();
-        let (handed_out, sum) = in_order(2, 2, || (), |(), job| job, produce, consume);
+        let (handed_out, sum) = in_order(2, 1, 2, || (), |(), job| job, produce, consume);
         assert_eq!(sum, 45);
         assert!((10..30).contains(&handed_out), "{handed_out}");
     }

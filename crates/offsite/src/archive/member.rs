@@ -91,16 +91,10 @@ impl Content {
 }
 
 /// Makes members of a walk's entries, in its order.
+#[derive(Default)]
 pub struct Packer {
     links: HardLinks,
     attributes: AttributeReader,
-    longest: u64,
-}
-
-impl Default for Packer {
-    fn default() -> Self {
-        Self::with_longest(u64::MAX)
-    }
 }
 
 /// An entry's inode, at hand.
@@ -111,13 +105,6 @@ struct Source {
 }
 
 impl Packer {
-    /// A packer of files that the walk saw to be at most `longest` bytes long. One that has outgrown
-    /// that since ends where it ended then.
-    #[must_use]
-    pub fn with_longest(longest: u64) -> Self {
-        Self { links: HardLinks::default(), attributes: AttributeReader::default(), longest }
-    }
-
     /// The member of the next entry; None if it cannot or need not be stored. `report` is told
     /// why, and of what is stored only in part.
     pub fn pack(&mut self, entry: &Entry, report: &mut dyn FnMut(Incident)) -> Option<Member> {
@@ -133,10 +120,7 @@ impl Packer {
             self.links.lost(&entry.metadata);
             report(Incident::of_error(&entry.path, "open", error));
         });
-        let mut source = source.ok()?;
-        if source.metadata.size > self.longest {
-            source.metadata.size = source.metadata.size.min(entry.metadata.size);
-        }
+        let source = source.ok()?;
         if source.metadata.inode != entry.metadata.inode {
             // The name has passed to another file since the walk came by.
             self.links.lost(&entry.metadata);

@@ -322,7 +322,8 @@ impl Run<'_> {
             let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS) + 1;
             let (handed_out, taken) = in_order(
                 threads,
-                threads + AHEAD,
+                WAITING,
+                WAITING + threads + AHEAD,
                 || Worker::new(limits, self.tally),
                 |worker, job| worker.work(job),
                 |queue| self.hand_out(source, limits, &queue),
@@ -374,6 +375,9 @@ impl Run<'_> {
 
 /// Most threads that compress: more would hold more memory.
 const THREADS: usize = 8;
+
+/// Bundles that wait for a thread, while their files are read ahead.
+const WAITING: usize = 3;
 
 /// Frames that wait for those before them: so many that the threads have work while one frame takes
 /// longer than others, or a slice waits for the disk.

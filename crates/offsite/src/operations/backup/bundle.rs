@@ -8,7 +8,7 @@ use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, pread};
 
 use crate::archive::header::{END, padding};
-use crate::archive::member::{Content, LeadsTo, Member, Packer, read_padded};
+use crate::archive::member::{Content, LeadsTo, Member};
 use crate::archive::metadata::{self, Metadata};
 use crate::frames::Compressor;
 use crate::index::{Entry, Inode, Kind};
@@ -20,7 +20,6 @@ use crate::operations::backup::tally::Tally;
 pub(super) struct Worker<'a> {
     limits: Limits,
     tally: &'a Tally<'a>,
-    packer: Packer,
     compressor: Option<Compressor>,
     /// What becomes the next frame.
     raw: Vec<u8>,
@@ -31,16 +30,7 @@ pub(super) struct Worker<'a> {
 
 impl<'a> Worker<'a> {
     pub(super) fn new(limits: Limits, tally: &'a Tally<'a>) -> Self {
-        Self {
-            limits,
-            tally,
-            // A bundle is held in memory.
-            packer: Packer::with_longest(limits.frame as u64),
-            compressor: None,
-            raw: Vec::new(),
-            compressed: Vec::new(),
-            bundle: Bundle::default(),
-        }
+        Self { limits, tally, compressor: None, raw: Vec::new(), compressed: Vec::new(), bundle: Bundle::default() }
     }
 
     /// Does a job.
@@ -69,17 +59,8 @@ impl<'a> Worker<'a> {
     }
 
     fn bundle(&mut self, items: Vec<Item>) -> io::Result<Bundle> {
-        for item in items {
-            match item {
-                Item::Packed(path, member) => self.member(path, member)?,
-                Item::Found(found) => {
-                    let tally = self.tally;
-                    let member = self.packer.pack(&found, &mut |incident| tally.incident(incident));
-                    if let Some(member) = member {
-                        self.member(found.path, member)?;
-                    }
-                }
-            }
+        for Item { path, member } in items {
+            self.member(path, member)?;
         }
         self.flush()?;
         Ok(mem::take(&mut self.bundle))
@@ -94,11 +75,11 @@ impl<'a> Worker<'a> {
             self.flush()?;
         }
         self.add(&member.header)?;
-        let failure = if length + self.raw.len() as u64 <= self.limits.frame as u64 {
-            self.read_at_once(&member.content)
-        } else {
-            self.read_in_pieces(&member.content)?
-        };
+        // What is small fits a frame, but maybe not beside a header that is not.
+        if self.raw.len() as u64 + stored + padding > self.limits.frame as u64 {
+            self.flush()?;
+        }
+        let failure = self.read(&member.content);
         self.add(&END[..usize::try_from(padding).unwrap_or(0)])?;
         let torn = member.content.file().is_some() && self.tally.after_reading(&path, &member, failure);
         self.tally.member(&member);
@@ -107,8 +88,8 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Reads content that fits the frame at hand.
-    fn read_at_once(&mut self, content: &Content) -> Option<io::Error> {
+    /// Reads content, which fits the frame at hand.
+    fn read(&mut self, content: &Content) -> Option<io::Error> {
         let file = content.file()?;
         let mut failure = None;
         for piece in content.pieces() {
@@ -122,26 +103,6 @@ impl<'a> Worker<'a> {
             self.note(length as u64);
         }
         failure
-    }
-
-    /// Reads content that needs frames of its own.
-    fn read_in_pieces(&mut self, content: &Content) -> io::Result<Option<io::Error>> {
-        let Some(file) = content.file() else { return Ok(None) };
-        let mut buffer = vec![0; PIECE];
-        let mut failure = None;
-        for piece in content.pieces() {
-            let (mut offset, mut left) = (piece.offset, piece.length);
-            while left > 0 {
-                let count = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE);
-                if let Err(error) = read_padded(file, offset, &mut buffer[..count]) {
-                    failure.get_or_insert(error);
-                }
-                self.add(&buffer[..count])?;
-                offset += count as u64;
-                left -= count as u64;
-            }
-        }
-        Ok(failure)
     }
 
     /// Adds bytes of the entry at hand, in as many frames as it takes.
@@ -182,9 +143,6 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 }
-
-/// How much of a file that does not fit its bundle is read at a time.
-const PIECE: usize = 128 << 10;
 
 /// Reads so many bytes into the free room of a buffer, which is not cleared first. Where the file
 /// ends or fails first, zeros follow.

@@ -1,7 +1,6 @@
 //! What the threads of a backup hand to each other.
 
 use crate::archive::member::Member;
-use crate::archive::walk::Entry as Found;
 use crate::index::Entry;
 
 /// Something to be done by whichever thread is free.
@@ -18,12 +17,12 @@ pub(super) enum Job {
     End,
 }
 
-/// Something that becomes a member of a bundle.
-pub(super) enum Item {
-    /// As the walk found it.
-    Found(Found),
-    /// Already open: one of several names, whose roles are told in the order of the walk.
-    Packed(Vec<u8>, Member),
+/// Something that becomes a member of a bundle, already open.
+pub(super) struct Item {
+    /// Its archive path.
+    pub(super) path: Vec<u8>,
+    /// Its header, and where its content is.
+    pub(super) member: Member,
 }
 
 /// What came of a [`Job`].

@@ -1,10 +1,12 @@
 //! Trees of files to jobs, in the order of the walk.
 
 use std::io::{self, Read};
+use std::num::NonZero;
+
+use rustix::fs::{Advice, fadvise};
 
 use crate::archive::header::{END, padding};
 use crate::archive::member::{Content, Member, Packer, read_padded};
-use crate::archive::metadata::Kind;
 use crate::archive::sparse::Segment;
 use crate::archive::walk::{Entry, Walk};
 use crate::chunks::Chunker;
@@ -16,9 +18,6 @@ use crate::ordered::{Jobs, NobodyWaits};
 
 /// Where jobs go.
 pub(super) type Queue = Jobs<Job, io::Result<Done>>;
-
-/// About what a member's header takes, in bytes: a ustar header, and a pax header with its records.
-const HEADER: u64 = 1536;
 
 /// Hands out what a walk finds as jobs; at the end, the end of the tar.
 ///
@@ -35,7 +34,6 @@ pub(super) fn hand_out(walk: Walk, limits: Limits, tally: &Tally<'_>, queue: &Qu
         size: 0,
         open: 0,
         most_open: open_files() / OPEN_SHARE,
-        last_parent: std::ptr::null(),
     };
     for found in walk {
         match found {
@@ -54,27 +52,16 @@ struct Tree<'a> {
     queue: &'a Queue,
     packer: Packer,
     bundle: Vec<Item>,
-    /// About how many bytes the bundle has.
+    /// How many bytes the bundle has.
     size: u64,
-    /// At most so many files and folders are open for the bundle's sake.
+    /// How many files it keeps open, and how many it may.
     open: u64,
     most_open: u64,
-    /// The folder of the entry before. It is compared, not followed.
-    last_parent: *const (),
 }
 
 impl Tree<'_> {
+    /// Opens an entry, so that it is on its way from the disk while others are worked on.
     fn entry(&mut self, entry: Entry) -> Result<(), NobodyWaits> {
-        let metadata = &entry.metadata;
-        let is_large = metadata.kind == Kind::File && metadata.size >= self.limits.large;
-        let has_role = metadata.links > 1 && !metadata.is_folder();
-        if !is_large && !has_role {
-            let size = if metadata.kind == Kind::File { metadata.size } else { 0 };
-            let parent = std::ptr::from_ref(entry.parent()).cast();
-            self.open += u64::from(parent != self.last_parent) + u64::from(entry.folder().is_some());
-            self.last_parent = parent;
-            return self.add(Item::Found(entry), HEADER + size);
-        }
         let tally = self.tally;
         let member = self.packer.pack(&entry, &mut |incident| tally.incident(incident));
         let Some(member) = member else { return Ok(()) };
@@ -83,20 +70,23 @@ impl Tree<'_> {
             self.flush()?;
             return self.large(entry.path, member);
         }
-        self.open += u64::from(member.content.file().is_some());
-        let size = member.header.len() as u64 + stored;
-        self.add(Item::Packed(entry.path, member), size)
+        if let Some(file) = member.content.file() {
+            // Advice: where it is refused, the file is read a little later.
+            let _ = fadvise(file, 0, NonZero::new(stored), Advice::WillNeed);
+        }
+        self.add(Item { path: entry.path, member }, stored)
     }
 
-    fn add(&mut self, item: Item, size: u64) -> Result<(), NobodyWaits> {
+    fn add(&mut self, item: Item, stored: u64) -> Result<(), NobodyWaits> {
+        self.size += item.member.header.len() as u64 + stored + padding(stored);
+        self.open += u64::from(item.member.content.file().is_some());
         self.bundle.push(item);
-        self.size += size;
         let is_full = self.size >= self.limits.bundle as u64 || self.open >= self.most_open;
         if is_full { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), NobodyWaits> {
-        (self.size, self.open, self.last_parent) = (0, 0, std::ptr::null());
+        (self.size, self.open) = (0, 0);
         if self.bundle.is_empty() {
             return Ok(());
         }
