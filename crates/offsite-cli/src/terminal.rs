@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use offsite::archive::unpack::{Problem, Report};
+use offsite::archive::unpack::{Attribute, Problem, Report};
 use offsite::files::Place;
 use offsite::operations::restore::{self, Watch};
 use offsite::receipt::NoPrevious;
@@ -59,6 +59,8 @@ pub(crate) struct Progress {
     damaged: AtomicBool,
     /// How many things could not be made or set.
     problems: AtomicU64,
+    /// Of these, owners that a plain user may not set.
+    owners: AtomicU64,
 }
 
 impl Progress {
@@ -88,7 +90,7 @@ impl Progress {
     }
 
     fn of(bar: ProgressBar) -> Self {
-        Self { bar, damaged: AtomicBool::new(false), problems: AtomicU64::new(0) }
+        Self { bar, damaged: AtomicBool::new(false), problems: AtomicU64::new(0), owners: AtomicU64::new(0) }
     }
 
     /// Whether something in a store was wrong; it has been said.
@@ -96,7 +98,13 @@ impl Progress {
         self.damaged.load(Ordering::Relaxed)
     }
 
-    /// How many things could not be made or set; each has been said.
+    /// How many owners could not be set, since only root can. They have not been said one by one: a
+    /// plain user would read nothing else.
+    pub(crate) fn owners(&self) -> u64 {
+        self.owners.load(Ordering::Relaxed)
+    }
+
+    /// How many things could not be made or set; all but owners have been said.
     pub(crate) fn problems(&self) -> u64 {
         self.problems.load(Ordering::Relaxed)
     }
@@ -127,6 +135,11 @@ impl Events for Progress {
 impl Report for Progress {
     fn problem(&self, problem: Problem) {
         self.problems.fetch_add(1, Ordering::Relaxed);
+        let is_owner = matches!(problem, Problem::NotSet { attribute: Attribute::Owner, .. });
+        if is_owner && !rustix::process::geteuid().is_root() {
+            self.owners.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         self.bar.suspend(|| warning(&problem.to_string()));
     }
 }

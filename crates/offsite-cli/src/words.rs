@@ -6,6 +6,7 @@ use std::path::Path;
 
 use offsite::archive::incident::{Incident, What};
 use offsite::cms::{self, KeyError, SliceProblem, UsageError};
+use offsite::index::PlanError;
 use offsite::operations::restore;
 use offsite::receipt::NoPrevious;
 use offsite::{Error, PinProblem, Warning, shown};
@@ -149,6 +150,9 @@ fn of_cms(error: &cms::Error) -> Option<&'static str> {
 pub(crate) fn hint_of_restore(error: &restore::Error) -> Option<&'static str> {
     use restore::Error;
     match error {
+        Error::Index(PlanError::Io(_)) | Error::System { .. } => Some(
+            "temporary files go to the folder that TMPDIR names, or to /var/tmp: is there room, and may you write?",
+        ),
         Error::NotEmpty(_) => Some("choose another folder, or go on there with --resume or --overwrite"),
         Error::NoTar | Error::NoPaths => Some("write it out with --stdout, or into a folder with --into"),
         Error::NoStream | Error::NoContent(_) => Some("name one regular file, or restore with --into or --tar"),

@@ -432,6 +432,31 @@ fn what_cannot_be_read_is_named_and_the_rest_is_backed_up() {
     fs::set_permissions(host.path("tree/secret folder"), fs::Permissions::from_mode(0o700)).unwrap();
 }
 
+/// A plain user reads once that the owners of others' files could not be set.
+#[test]
+fn a_plain_user_restores_what_belongs_to_others() {
+    let host = host_with(&["a", "b", "c"]);
+    if is_root() {
+        run(Command::new("chown").args(["-R", "12345:12345"]).arg(host.path("tree"))).ok();
+    }
+    run(&mut host.backup("tree")).ok();
+    fs::copy(env!("CARGO_BIN_EXE_offsite"), host.path("offsite")).unwrap();
+    for open in [".", "key.pem", "tmp"] {
+        fs::set_permissions(host.path(open), fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let mut command = Command::new(host.path("offsite"));
+    host.at(command.words("restore -k key.pem --into restored"));
+    if !is_root() {
+        // They are this user's own.
+        run(&mut command).ok().does_not_say("owner");
+        return;
+    }
+    command.uid(65534).gid(65534);
+    let restored = run(&mut command).fails(3).says("owner and group of 4 entries could not be set: only root can");
+    assert_eq!(restored.stderr.matches("owner and group").count(), 1, "{}", restored.story());
+    assert_eq!(names(host.path("restored/tree")), ["a", "b", "c"]);
+}
+
 /// A root that is not there is an error of that path, not of the run.
 #[test]
 fn a_path_that_is_not_there_is_named() {

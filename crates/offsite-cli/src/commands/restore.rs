@@ -123,6 +123,9 @@ fn tell(
         terminal::error(&format!("lost: {}", entry_count(lost)));
         return Err(Failure::Reported);
     }
+    if progress.owners() > 0 {
+        terminal::warning(&format!("owner and group of {} entries could not be set: only root can", progress.owners()));
+    }
     if problems > 0 {
         let things = counted(problems, "thing");
         terminal::warning(&format!("{things} could not be made or set here, though all data are right"));
