@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::{XattrFlags, lsetxattr};
 use support::host::{Host, end, feed, json, start, until};
 use support::{Words, found_in_path, run, run_reading, sample};
 use trees::everything::{assert_identical, everything, is_root, noise, set_modified};
@@ -430,6 +431,30 @@ fn what_cannot_be_read_is_named_and_the_rest_is_backed_up() {
     let folder = host.path("restored/tree/secret folder").metadata().unwrap();
     assert_eq!(folder.mode() & 0o7777, 0);
     fs::set_permissions(host.path("tree/secret folder"), fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+/// What stands before a file's content may need several frames, and so may the content.
+#[test]
+fn attributes_longer_than_a_slice_come_back() {
+    let host = host_with(&[]);
+    let Ok(memory) = tempfile::tempdir_in("/dev/shm") else { panic!("there is no /dev/shm") };
+    let tree = memory.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    for (name, length) in [("small", 10), ("large", 12 << 20)] {
+        fs::write(tree.join(name), noise(length, 7)).unwrap();
+        for number in 0..45_u64 {
+            let set =
+                lsetxattr(tree.join(name), format!("user.{number}"), &noise(60 << 10, number + 1), XattrFlags::empty());
+            if let Err(error) = set {
+                println!("/dev/shm takes no such attributes: {error}: not tested");
+                return;
+            }
+        }
+    }
+    run(host.backup("--slice-size 1M").arg(&tree)).ok();
+    let restored = memory.path().join("restored");
+    run(host.restore("--into").arg(&restored)).ok();
+    assert_identical("-naHAXi", &tree, &restored.join(tree.strip_prefix("/").unwrap()));
 }
 
 /// A plain user reads once that the owners of others' files could not be set.

@@ -6,9 +6,9 @@ use crate::paths;
 /// The unit of a tar stream, in bytes (POSIX.1-2024, pax, "ustar Interchange Format").
 pub const BLOCK: usize = 512;
 
-/// Longest pax header of a member, in bytes: 16 MiB. Two of the longest paths and 200 extended
+/// Longest pax header of a member, in bytes: 4 MiB. Two of the longest paths and 50 extended
 /// attributes of the greatest length fit; ext4 keeps all of a file's in one block of 4 KiB.
-pub const PAX_HEADER: usize = 16 << 20;
+pub const PAX_HEADER: usize = 4 << 20;
 
 /// Most of a pax header that a member's attributes may take, in bytes; the rest is for what else it
 /// may say: two paths and some numbers.
@@ -43,6 +43,11 @@ pub const TRAILING_ZEROS: u64 = 1 << 20;
 /// go to a file without a name.
 pub const FOLDERS_IN_MEMORY: usize = 4 << 20;
 
+/// The most that stands before a member's content, in bytes: 8 MiB hold a pax header, a ustar header,
+/// and the map of a sparse file, whose every extent takes two numbers of up to 19 digits.
+pub const HEADER: u64 = 8 << 20;
+
 const _: () = {
-    assert!(ATTRIBUTES >= 200 * (XATTR_NAME + XATTR_VALUE) && XATTR_VALUE < ACL_TEXT);
+    assert!((PAX_HEADER + 4 * BLOCK + (EXTENTS + 1) * 40) as u64 <= HEADER);
+    assert!(ATTRIBUTES >= 50 * (XATTR_NAME + XATTR_VALUE) && XATTR_VALUE < ACL_TEXT);
 };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::error::{Error, Result};
 use super::large::Large;
 use super::queue::Queue;
+use crate::archive::limits;
 use crate::archive::read::Member;
 use crate::index::Place;
 use crate::index::order::{Mark, Name, Order, Placed, Role};
@@ -141,7 +142,9 @@ impl<'j, 'u> Jobs<'j, 'u> {
             gathered.places.push(*place);
             gathered.length += place.piece.take;
             left -= 1;
-            let is_full = gathered.length >= PART || gathered.places.len() == PLACES;
+            // The first part holds all that stands before the content.
+            let enough = if large.is_some() { PART } else { limits::HEADER };
+            let is_full = gathered.length >= enough || gathered.places.len() == PLACES;
             if is_full && left > 0 {
                 let large = large.get_or_insert_with(new).clone();
                 self.part(&mut gathered, large, false)?;
