@@ -9,6 +9,7 @@
 //! jobs that wait. What must be known of each entry goes to files without names.
 
 mod cache;
+mod entry;
 mod error;
 mod jobs;
 mod large;

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::entry::Entry;
 use super::error::{Error, Result};
 use super::large::Large;
 use super::queue::Queue;
 use crate::archive::limits;
 use crate::archive::read::Member;
 use crate::index::Place;
-use crate::index::order::{Mark, Name, Order, Placed, Role};
+use crate::index::order::{Order, Placed};
 use crate::plan::SliceName;
 
 /// A file of more bytes than this is made by several threads, each of which takes some so many.
@@ -41,14 +42,6 @@ pub(super) struct Item {
     pub(super) start: u64,
     pub(super) length: u64,
     pub(super) entry: Entry,
-}
-
-/// An entry without its places.
-#[derive(Clone, Copy)]
-pub(super) struct Entry {
-    pub(super) mark: Mark,
-    pub(super) name: Name,
-    pub(super) role: Role,
 }
 
 /// A part of a large member.
@@ -190,11 +183,4 @@ struct Gathered {
     length: u64,
     /// Where they begin in the member.
     at: u64,
-}
-
-impl Entry {
-    fn of(placed: &Placed) -> Self {
-        let Placed { mark, name, role, .. } = *placed;
-        Self { mark, name, role }
-    }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use super::jobs::Entry;
+use super::entry::Entry;
 use crate::archive::read::Member;
 use crate::archive::unpack::NewFile;
 

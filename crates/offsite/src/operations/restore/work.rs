@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::cache::Cache;
+use super::entry::Entry;
 use super::error::{Error, FrameFault, Result};
-use super::jobs::{Entry, Item, Job, Part, Work};
+use super::jobs::{Item, Job, Part, Work};
 use super::large::{First, Known};
 use super::links::Links;
 use super::ordered::{Chunk, Piece};
