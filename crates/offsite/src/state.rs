@@ -156,7 +156,7 @@ impl State {
         let path = self.receipt(backup);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", &path)(error)),
-            _ => Ok(()),
+            _ => files::sync_folder(&path),
         }
     }
 

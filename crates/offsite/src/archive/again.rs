@@ -48,6 +48,7 @@ fn metadata(member: &Member) -> Metadata {
         modified: mtime,
         changed: mtime,
         inode: (0, 0),
+        born: None,
         links: 1,
         device,
     }

@@ -59,7 +59,7 @@ impl Incident {
     #[must_use]
     pub fn of_error(path: &[u8], action: &'static str, error: Errno) -> Self {
         let what = match error {
-            Errno::NOENT | Errno::STALE => What::Vanished,
+            Errno::NOENT => What::Vanished,
             // What O_NOFOLLOW and O_DIRECTORY meet, readlink of no link, and open of a socket.
             Errno::LOOP | Errno::NOTDIR | Errno::INVAL | Errno::NXIO => What::Replaced,
             _ => What::Unreadable { action, source: error.into() },
@@ -70,6 +70,6 @@ impl Incident {
     /// Whether something is missing from the archive that should be in it: the backup is partial.
     #[must_use]
     pub fn is_loss(&self) -> bool {
-        matches!(self.what, What::Unreadable { .. } | What::AttributeUnreadable { .. })
+        matches!(self.what, What::Unreadable { .. } | What::AttributeUnreadable { .. } | What::Replaced)
     }
 }

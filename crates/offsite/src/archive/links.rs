@@ -23,7 +23,18 @@ pub struct HardLinks(HashMap<(u64, u64), Group>);
 #[derive(Debug)]
 struct Group {
     leader: Vec<u8>,
+    metadata: Metadata,
     to_come: u32,
+}
+
+impl Group {
+    /// Whether an inode of the same number is the leader's, and not one that came after it: where
+    /// the file system tells when an inode was made, that decides.
+    fn is_of(&self, metadata: &Metadata) -> bool {
+        let Metadata { kind, size, modified, born, .. } = &self.metadata;
+        let same = (*kind, *size, *modified) == (metadata.kind, metadata.size, metadata.modified);
+        *kind == metadata.kind && *born == metadata.born && (born.is_some() || same)
+    }
 }
 
 impl HardLinks {
@@ -32,8 +43,9 @@ impl HardLinks {
         if metadata.links < 2 || metadata.is_folder() {
             return Role::Alone;
         }
-        let Some(group) = self.0.get_mut(&metadata.inode) else {
-            let group = Group { leader: path.to_vec(), to_come: metadata.links - 1 };
+        let group = self.0.get_mut(&metadata.inode).filter(|group| group.is_of(metadata));
+        let Some(group) = group else {
+            let group = Group { leader: path.to_vec(), metadata: metadata.clone(), to_come: metadata.links - 1 };
             self.0.insert(metadata.inode, group);
             return Role::Leader;
         };

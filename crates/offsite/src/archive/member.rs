@@ -25,6 +25,8 @@ pub struct Member {
     pub content: Content,
     /// What the header says that it leads to.
     pub leads_to: LeadsTo,
+    /// Whether others may be hard links to it.
+    pub is_leader: bool,
     /// The metadata that the header tells. For a file: of the moment at which it was opened.
     pub metadata: Metadata,
 }
@@ -112,7 +114,7 @@ impl Packer {
             report(Incident::new(&entry.path, What::Socket));
             return None;
         }
-        let role = self.links.role(&entry.path, &entry.metadata);
+        let mut role = self.links.role(&entry.path, &entry.metadata);
         if let Role::Follower(leader) = &role {
             return Some(follower(entry, &entry.metadata, leader));
         }
@@ -121,20 +123,21 @@ impl Packer {
             report(Incident::of_error(&entry.path, "open", error));
         });
         let source = source.ok()?;
-        if source.metadata.inode != entry.metadata.inode {
+        if source.metadata.inode != entry.metadata.inode || source.metadata.born != entry.metadata.born {
             // The name has passed to another file since the walk came by.
             self.links.lost(&entry.metadata);
-            if let Role::Follower(leader) = self.links.role(&entry.path, &source.metadata) {
-                return Some(follower(entry, &source.metadata, &leader));
+            role = self.links.role(&entry.path, &source.metadata);
+            if let Role::Follower(leader) = &role {
+                return Some(follower(entry, &source.metadata, leader));
             }
         }
         let attributes = self.attributes(entry, &source, report);
-        member(entry, source, &attributes)
-            .map_err(|incident| {
-                self.links.lost(&entry.metadata);
-                report(incident);
-            })
-            .ok()
+        let inode = source.metadata.clone();
+        let member = member(entry, source, &attributes).map_err(|incident| {
+            self.links.lost(&inode);
+            report(incident);
+        });
+        Some(Member { is_leader: role == Role::Leader, ..member.ok()? })
     }
 
     fn attributes(&mut self, entry: &Entry, source: &Source, report: &mut dyn FnMut(Incident)) -> Attributes {
@@ -178,7 +181,7 @@ impl Source {
 fn follower(entry: &Entry, metadata: &Metadata, leader: &[u8]) -> Member {
     let header = header::encode(&entry.path, metadata, Form::HardLink { leader }, &Attributes::default());
     let leads_to = LeadsTo::Leader(leader.to_vec());
-    Member { header, content: Content::None, leads_to, metadata: metadata.clone() }
+    Member { header, content: Content::None, leads_to, is_leader: false, metadata: metadata.clone() }
 }
 
 fn member(entry: &Entry, source: Source, attributes: &Attributes) -> Result<Member, Incident> {
@@ -203,7 +206,7 @@ fn member(entry: &Entry, source: Source, attributes: &Attributes) -> Result<Memb
         }
     };
     let leads_to = if metadata.kind == Kind::Symlink { LeadsTo::Target(target) } else { LeadsTo::Nothing };
-    Ok(Member { header, content, leads_to, metadata })
+    Ok(Member { header, content, leads_to, is_leader: false, metadata })
 }
 
 impl Member {

@@ -49,11 +49,15 @@ pub struct Metadata {
     pub changed: Time,
     /// The file system and the number of the inode in it.
     pub inode: (u64, u64),
+    /// When the inode was made, where the file system tells: its number may have been another's before.
+    pub born: Option<Time>,
     /// How many names the inode has.
     pub links: u32,
     /// Major and minor number of a device.
     pub device: (u32, u32),
 }
+
+const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
 
 impl Metadata {
     /// Of a name in a directory; of the link itself if it is a symbolic one. Mounts nothing.
@@ -63,7 +67,7 @@ impl Metadata {
     /// The system's.
     pub fn of_name(folder: impl AsFd, name: &[u8]) -> Result<Self, Errno> {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-        Self::from_statx(&statx(folder, name, flags, StatxFlags::BASIC_STATS)?)
+        Self::from_statx(&statx(folder, name, flags, WANTED)?)
     }
 
     /// Of something open.
@@ -72,7 +76,7 @@ impl Metadata {
     ///
     /// The system's.
     pub fn of_open(file: impl AsFd) -> Result<Self, Errno> {
-        Self::from_statx(&statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?)
+        Self::from_statx(&statx(file, c"", AtFlags::EMPTY_PATH, WANTED)?)
     }
 
     fn from_statx(from: &Statx) -> Result<Self, Errno> {
@@ -88,6 +92,9 @@ impl Metadata {
             modified: Time { seconds: from.stx_mtime.tv_sec, nanoseconds: from.stx_mtime.tv_nsec },
             changed: Time { seconds: from.stx_ctime.tv_sec, nanoseconds: from.stx_ctime.tv_nsec },
             inode: (makedev(from.stx_dev_major, from.stx_dev_minor), from.stx_ino),
+            born: StatxFlags::from_bits_retain(from.stx_mask)
+                .contains(StatxFlags::BTIME)
+                .then_some(Time { seconds: from.stx_btime.tv_sec, nanoseconds: from.stx_btime.tv_nsec }),
             links: from.stx_nlink,
             device: (from.stx_rdev_major, from.stx_rdev_minor),
         })

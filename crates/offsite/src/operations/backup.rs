@@ -205,7 +205,7 @@ pub fn survey(walk: Walk, events: &dyn Events) -> Counts {
                 }
                 let is_first = !matches!(role, Role::Follower(_));
                 if entry.metadata.kind == Kind::File && is_first {
-                    counts.bytes += entry.metadata.size;
+                    counts.bytes = counts.bytes.saturating_add(entry.metadata.size).min(receipt::limits::NUMBER);
                 }
             }
         }
@@ -235,15 +235,27 @@ fn state_folder(what: &Backup<'_>) -> Result<PathBuf> {
 /// Puts receipts again that were on their way when their runs ended.
 fn settle(state: &mut State, what: &Backup<'_>, now: OffsetDateTime, events: &dyn Events) -> Result<()> {
     for pending in state.pending()? {
+        if state.previous() == Previous::Receipt(pending.link()) {
+            // The run ended between the two steps of confirming it.
+            state.confirm(pending.link())?;
+            continue;
+        }
         let Pending { backup, bytes } = &pending;
         if now - backup.start() > PUT_AGAIN {
             events.warn(Warning::ReceiptUnconfirmed(*backup));
             state.give_up(pending.link())?;
             continue;
         }
-        match what.store.put(&ObjectName::receipt(what.host, what.set, *backup), bytes) {
-            // Names are given once, so these bytes are there.
-            Err(store::Error { reason: Reason::AlreadyExists, .. }) => {}
+        let object = ObjectName::receipt(what.host, what.set, *backup);
+        match what.store.put(&object, bytes) {
+            Err(store::Error { reason: Reason::AlreadyExists, .. }) => {
+                // Names are given once, so these bytes are there; but for somebody else's.
+                if what.store.holds(&object, bytes.len() as u64)? == Some(false) {
+                    events.warn(Warning::ReceiptUnconfirmed(*backup));
+                    state.give_up(pending.link())?;
+                    continue;
+                }
+            }
             put => put?,
         }
         events.warn(Warning::ReceiptPutAgain(*backup));

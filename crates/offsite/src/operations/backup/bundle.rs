@@ -165,9 +165,7 @@ fn read_exactly(file: &File, offset: u64, length: usize, buffer: &mut Vec<u8>) -
 
 /// A row without places.
 pub(super) fn entry(path: Vec<u8>, member: &Member) -> Entry {
-    let Member { metadata, content, leads_to, .. } = member;
-    let is_link = matches!(leads_to, LeadsTo::Leader(_));
-    let links = metadata.links > 1 && !metadata.is_folder() && !is_link;
+    let Member { metadata, content, leads_to, is_leader, .. } = member;
     let kind = match leads_to {
         LeadsTo::Leader(leader) => Kind::HardLink { leader: leader.clone() },
         LeadsTo::Target(target) => Kind::Symlink { target: target.clone() },
@@ -175,7 +173,7 @@ pub(super) fn entry(path: Vec<u8>, member: &Member) -> Entry {
     };
     let Metadata { mode, uid, gid, modified, .. } = *metadata;
     let inode = Inode { mode, uid, gid, mtime: modified };
-    Entry { path, kind, inode, links, torn: false, places: Vec::new() }
+    Entry { path, kind, inode, links: *is_leader, torn: false, places: Vec::new() }
 }
 
 fn kind(metadata: &Metadata, content: &Content) -> Kind {

@@ -6,7 +6,7 @@ use crate::archive::incident::{Incident, What};
 use crate::archive::member::{LeadsTo, Member};
 use crate::archive::metadata::Kind;
 use crate::events::{Events, Warning};
-use crate::receipt::Counts;
+use crate::receipt::{Counts, limits};
 
 /// Counts, and passes on what is to be told.
 pub(super) struct Tally<'a> {
@@ -39,14 +39,20 @@ impl<'a> Tally<'a> {
         };
         counter.fetch_add(1, Ordering::Relaxed);
         if member.metadata.kind == Kind::File && !matches!(member.leads_to, LeadsTo::Leader(_)) {
-            self.bytes.fetch_add(member.metadata.size, Ordering::Relaxed);
+            self.add_bytes(member.metadata.size);
         }
+    }
+
+    /// Contents can be longer than a receipt's numbers: holes take no space.
+    fn add_bytes(&self, bytes: u64) {
+        let add = |sum: u64| Some(sum.saturating_add(bytes).min(limits::NUMBER));
+        let _ = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 
     /// A stream of so many bytes is stored.
     pub(super) fn stream(&self, bytes: u64) {
         self.files.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.add_bytes(bytes);
     }
 
     /// So many bytes were read.
