@@ -399,7 +399,7 @@ fn a_damaged_frame_loses_what_lies_in_it_and_nothing_else() {
     let mut place = Place::new(SMALL, everything);
     place.damage("m/100", 0);
     place.damage("a/exact", 2);
-    place.damage("a/huge link", 140);
+    place.damage("a/huge link", 130);
     let error = place.unpack("stopped", Existing::Refuse, &[]).unwrap_err();
     assert!(matches!(error, Error::Frame { .. }) && error.to_string().contains("/slice-"), "{error}");
 
