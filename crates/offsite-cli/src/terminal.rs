@@ -66,31 +66,39 @@ pub(crate) struct Progress {
 impl Progress {
     /// For an input of `length` bytes, if that is known. None beside output on the same terminal.
     pub(crate) fn new(length: Option<u64>, output: Option<&Place>) -> Self {
+        let progress = Self::silent();
+        progress.show(length, output);
+        progress
+    }
+
+    /// Shows the bar, as [`Self::new`]: what is asked of the user comes before.
+    pub(crate) fn show(&self, length: Option<u64>, output: Option<&Place>) {
         let shares_terminal = output == Some(&Place::Standard) && io::stdout().is_terminal();
         if !io::stderr().is_terminal() || shares_terminal {
-            return Self::of(ProgressBar::hidden());
+            return;
         }
-        let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
         let template = match length {
-            Some(_) => {
+            Some(length) => {
+                self.bar.set_length(length);
                 "{bar:30} {percent}%  {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  {eta} left"
             }
             None => "{spinner} {binary_bytes}  {binary_bytes_per_sec}  {elapsed}",
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
+            self.bar.set_style(style);
         }
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Self::of(bar)
+        self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        self.bar.enable_steady_tick(Duration::from_millis(200));
     }
 
     /// No bar, words only.
     pub(crate) fn silent() -> Self {
-        Self::of(ProgressBar::hidden())
-    }
-
-    fn of(bar: ProgressBar) -> Self {
-        Self { bar, damaged: AtomicBool::new(false), problems: AtomicU64::new(0), owners: AtomicU64::new(0) }
+        Self {
+            bar: ProgressBar::hidden(),
+            damaged: AtomicBool::new(false),
+            problems: AtomicU64::new(0),
+            owners: AtomicU64::new(0),
+        }
     }
 
     /// Whether something in a store was wrong; it has been said.

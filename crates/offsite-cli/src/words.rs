@@ -46,6 +46,11 @@ pub(crate) fn of_warning(warning: &Warning) -> String {
         Warning::ReceiptUnconfirmed(backup) => {
             format!("the run that made {backup} was interrupted at its end; whether the backup is there is not known")
         }
+        Warning::OtherStore => {
+            "this host has backed this set up before, but not to this store: is a disk not mounted, \
+             or is it a new one?"
+                .to_owned()
+        }
         Warning::ChainBroken(reason) => of_broken_chain(*reason).to_owned(),
         Warning::OriginNotProven => "origin not proven: without --signer, whoever can write into the store could have \
              made these backups"
@@ -91,6 +96,12 @@ fn of_incident(incident: &Incident) -> String {
 /// What to do about an error, where that is not plain.
 pub(crate) fn hint(error: &Error) -> Option<&'static str> {
     match error {
+        Error::Damage(damage) if damage.object.as_str().contains("/index") => {
+            Some("RECOVER.sh needs no index: it may restore the backup all the same")
+        }
+        Error::Damage(damage) if damage.object.as_str().contains("/plan") => {
+            Some("the plan is for RECOVER.sh; with paths, restore does without: name those at the top")
+        }
         Error::Exists { replaceable: true, .. } => Some("choose another name, or replace it with --force"),
         Error::Exists { replaceable: false, .. } => Some("choose another name: this file is not overwritten"),
         Error::Cms { source, .. } => of_cms(source),

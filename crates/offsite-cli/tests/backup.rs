@@ -223,7 +223,10 @@ fn a_summary_as_json() {
         .sum();
     assert_eq!(told["stored_bytes"], stored);
     let restored = json(&run(&mut host.restore("--json --into restored")).ok());
-    let expected = serde_json::json!({"dry_run": false, "entries": 4, "lost": 0, "kept": 0, "problems": 0});
+    let expected = serde_json::json!({
+        "id": told["id"], "host": "here", "set": "default",
+        "dry_run": false, "entries": 4, "lost": 0, "kept": 0, "problems": 0,
+    });
     assert_eq!(restored, expected);
 }
 
@@ -330,7 +333,7 @@ fn a_copy_of_a_machine_is_told() {
 #[test]
 fn a_disk_that_is_not_there_is_not_filled_silently() {
     let host = host_with(&["a"]);
-    run(&mut host.backup("--to mnt/disk/store tree")).fails(1).one_error().says("there is no directory mnt/disk");
+    run(&mut host.backup("--to mnt/disk/store tree")).fails(1).one_error().says("there is no mnt/disk");
     assert!(!host.path("mnt").exists());
 }
 
@@ -433,6 +436,16 @@ fn what_cannot_be_read_is_named_and_the_rest_is_backed_up() {
     fs::set_permissions(host.path("tree/secret folder"), fs::Permissions::from_mode(0o700)).unwrap();
 }
 
+/// An empty mount point looks like a new store: the state knows better.
+#[test]
+fn another_store_than_before_is_told() {
+    let host = host_with(&["a"]);
+    run(&mut host.backup("tree")).ok().does_not_say("not to this store");
+    fs::rename(host.path("store"), host.path("unmounted")).unwrap();
+    run(&mut host.backup("tree")).ok().says("but not to this store: is a disk not mounted");
+    run(&mut host.backup("tree")).ok().does_not_say("not to this store");
+}
+
 /// What stands before a file's content may need several frames, and so may the content.
 #[test]
 fn attributes_longer_than_a_slice_come_back() {
@@ -523,7 +536,7 @@ fn a_choice_must_match_and_a_target_must_be_empty() {
     run(&mut host.restore("--into restored tree/a tree/nowhere"))
         .fails(1)
         .one_error()
-        .says("the backup holds no tree/nowhere");
+        .says("not in the backup: tree/nowhere");
     run(&mut host.restore("--into restored a")).fails(1).one_error();
     run(&mut host.restore("--stdout tree/b")).fails(2).one_error().says("no regular file");
     run(&mut host.restore("--stdout")).fails(2).one_error();

@@ -61,6 +61,8 @@ pub enum Warning {
     /// A receipt of an earlier run may or may not have reached the store; it is too old to be put
     /// again.
     ReceiptUnconfirmed(BackupId),
+    /// The state knows the set, but in another store.
+    OtherStore,
     /// The receipt before this backup's is not known.
     ChainBroken(NoPrevious),
     /// No signer is pinned: whoever could write into the store could have made these backups.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use offsite::archive::unpack::Existing;
 use offsite::files::{Output, Place};
+use offsite::names::BackupName;
 use offsite::operations::backups::Backup;
 use offsite::operations::restore::{Restore, Restored, To, restore_backup};
 use serde::Serialize;
@@ -21,10 +22,10 @@ pub(crate) fn run(arguments: &arguments::Restore) -> Result<(), Failure> {
     if let Some(output) = &output {
         refuse_terminal(output, "send it to a file or a pipe")?;
     }
-    let progress = Progress::new(None, output.as_ref());
+    let progress = Progress::silent();
     let restored = perform(arguments, &source, output.as_ref(), &progress);
     progress.clear();
-    let told = restored.and_then(|restored| tell(arguments, &restored, output.as_ref(), &progress));
+    let told = restored.and_then(|(name, restored)| tell(arguments, &name, &restored, output.as_ref(), &progress));
     conclude(told, &progress)
 }
 
@@ -42,10 +43,14 @@ fn perform(
     source: &OpenStore,
     output: Option<&Place>,
     progress: &Progress,
-) -> Result<Restored, Failure> {
+) -> Result<(BackupName, Restored), Failure> {
     // What there is to know without the key comes before a passphrase is asked.
     let found = source.choose(arguments.of.backup, progress)?;
+    if progress.is_damaged() {
+        terminal::warning(&format!("of the receipts that are sound, {} is the one chosen", found.name.backup));
+    }
     let key = private_key(&arguments.of.key)?;
+    progress.show(None, output);
     let backup = Backup::open(&*source.store, &key, &found)?;
     let paths: Vec<Vec<u8>> = arguments.paths.iter().map(|path| path.clone().into_vec()).collect();
     let folder = std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from);
@@ -55,9 +60,9 @@ fn perform(
         (_, true) => Existing::Replace,
         _ => Existing::Refuse,
     };
-    match (&arguments.into, output) {
+    let restored = match (&arguments.into, output) {
         (Some(path), _) if !arguments.dry_run => {
-            Ok(restore_backup(&what, To::Folder { path, existing }, &backup, progress)?)
+            restore_backup(&what, To::Folder { path, existing }, &backup, progress)?
         }
         (_, Some(place)) => {
             let mut out = BufWriter::with_capacity(1 << 20, Output::create(place, false).map_err(not_replaced)?);
@@ -66,10 +71,11 @@ fn perform(
             let failed = |source| offsite::Error::File { action: "write", path: name(place), source };
             let out = out.into_inner().map_err(|error| failed(error.into_error()))?;
             out.finish()?;
-            Ok(restored)
+            restored
         }
-        _ => Ok(restore_backup(&what, To::Nothing, &backup, progress)?),
-    }
+        _ => restore_backup(&what, To::Nothing, &backup, progress)?,
+    };
+    Ok((found.name, restored))
 }
 
 /// There is no option to replace an existing file: the error must not hint at one.
@@ -91,6 +97,9 @@ fn entry_count(number: u64) -> String {
 /// The summary as `--json` prints it.
 #[derive(Serialize)]
 struct Json {
+    id: String,
+    host: String,
+    set: String,
     dry_run: bool,
     entries: u64,
     lost: u64,
@@ -101,6 +110,7 @@ struct Json {
 /// Tells what was done; whether all of it was.
 fn tell(
     arguments: &arguments::Restore,
+    name: &BackupName,
     restored: &Restored,
     output: Option<&Place>,
     progress: &Progress,
@@ -108,7 +118,9 @@ fn tell(
     let Restored { entries, lost, files, .. } = *restored;
     let problems = progress.problems();
     if arguments.json {
-        let json = Json { dry_run: arguments.dry_run, entries, lost, kept: files.kept, problems };
+        let BackupName { host, set, backup } = name;
+        let (id, host, set) = (backup.to_string(), host.to_string(), set.to_string());
+        let json = Json { id, host, set, dry_run: arguments.dry_run, entries, lost, kept: files.kept, problems };
         let text = serde_json::to_string_pretty(&json).unwrap_or_default();
         if output == Some(&Place::Standard) {
             let _ = writeln!(io::stderr(), "{text}");
@@ -118,7 +130,7 @@ fn tell(
     }
     let done = if arguments.dry_run { "verified" } else { "restored" };
     let kept = if files.kept > 0 { format!(", {} of them there before", files.kept) } else { String::new() };
-    terminal::note(&format!("{done}: {}{kept}", entry_count(entries - lost)));
+    terminal::note(&format!("{done}: {}{kept}, of {}", entry_count(entries - lost), name.backup));
     if lost > 0 {
         terminal::error(&format!("lost: {}", entry_count(lost)));
         return Err(Failure::Reported);

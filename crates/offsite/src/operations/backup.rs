@@ -39,7 +39,7 @@ use crate::names::{BackupFile, BackupId, HostName, ObjectName, SetName};
 use crate::operations::encrypt::warn_of_validity;
 use crate::ordered::in_order;
 use crate::plan::{self, Shape, SliceName, StreamName, Title};
-use crate::receipt::{self, Counts, Given, Object, Previous, Receipt};
+use crate::receipt::{self, Counts, Given, NoPrevious, Object, Previous, Receipt};
 use crate::recovery;
 use crate::signer;
 use crate::slices::{self, Sealed};
@@ -131,6 +131,10 @@ pub fn backup(what: &Backup<'_>, source: Source, recipients: &Recipients, events
     }
     let folder = state_folder(what)?;
     let mut state = State::open(&folder, what.machine, what.wait)?;
+    if let Previous::None(reason) = state.previous() {
+        let known_elsewhere = reason == NoPrevious::NoState && is_known_elsewhere(what, &folder);
+        events.warn(if known_elsewhere { Warning::OtherStore } else { Warning::ChainBroken(reason) });
+    }
     let signer = signer::read_or_make(what.signing_key, what.host, start)?;
     if signer.made {
         let (path, fingerprint) = (what.signing_key.to_path_buf(), signer.fingerprint());
@@ -155,9 +159,6 @@ pub fn backup(what: &Backup<'_>, source: Source, recipients: &Recipients, events
     let end = (what.clock)().max(backup.start());
     let mut fingerprints: Vec<_> = recipients.certificates().iter().map(Fingerprint::of).collect();
     fingerprints.sort_unstable();
-    if let Previous::None(reason) = state.previous() {
-        events.warn(Warning::ChainBroken(reason));
-    }
     let receipt = Receipt {
         host: title.host,
         set: title.set,
@@ -230,6 +231,13 @@ fn state_folder(what: &Backup<'_>) -> Result<PathBuf> {
         None => Sha256::of(what.store_name.as_bytes()).to_string(),
     };
     Ok(what.state.join(store).join(what.host.as_str()).join(what.set.as_str()))
+}
+
+/// Whether the set was backed up to another store.
+fn is_known_elsewhere(what: &Backup<'_>, own: &Path) -> bool {
+    let stores = fs::read_dir(what.state).into_iter().flatten().flatten();
+    let chains = stores.map(|store| store.path().join(what.host.as_str()).join(what.set.as_str()));
+    chains.filter(|folder| folder != own).any(|folder| folder.join("chain").exists())
 }
 
 /// Puts receipts again that were on their way when their runs ended.
