@@ -62,3 +62,33 @@ impl HardLinks {
         self.0.remove(&metadata.inode);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::metadata::Time;
+
+    fn inode(born: Option<i64>, size: u64) -> Metadata {
+        let file = tempfile::tempfile().unwrap();
+        let born = born.map(|seconds| Time { seconds, nanoseconds: 0 });
+        Metadata { born, size, links: 3, inode: (1, 7), ..Metadata::of_open(&file).unwrap() }
+    }
+
+    #[test]
+    fn a_number_that_is_used_again_is_another_inode() {
+        for (first, second) in [(inode(Some(1), 5), inode(Some(2), 5)), (inode(None, 5), inode(None, 6))] {
+            let mut links = HardLinks::default();
+            assert_eq!(links.role(b"a", &first), Role::Leader);
+            assert_eq!(links.role(b"b", &first), Role::Follower(b"a".to_vec()));
+            assert_eq!(links.role(b"c", &second), Role::Leader);
+            assert_eq!(links.role(b"d", &second), Role::Follower(b"c".to_vec()));
+        }
+    }
+
+    #[test]
+    fn a_file_that_grows_is_the_same_inode_where_its_birth_is_known() {
+        let mut links = HardLinks::default();
+        assert_eq!(links.role(b"a", &inode(Some(1), 5)), Role::Leader);
+        assert_eq!(links.role(b"b", &inode(Some(1), 6)), Role::Follower(b"a".to_vec()));
+    }
+}
