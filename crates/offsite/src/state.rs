@@ -29,7 +29,7 @@ pub struct State {
     machine: String,
     previous: Previous,
     unconfirmed: Vec<Link>,
-    _lock: File,
+    lock: File,
 }
 
 /// A receipt that may not have reached the store.
@@ -68,7 +68,7 @@ impl State {
             TryLockError::Error(source) => Error::file("lock", &path)(source),
         })?;
         let (previous, unconfirmed) = read_chain(&folder.join("chain"), machine)?;
-        Ok(Self { folder: folder.to_path_buf(), machine: machine.to_owned(), previous, unconfirmed, _lock: lock })
+        Ok(Self { folder: folder.to_path_buf(), machine: machine.to_owned(), previous, unconfirmed, lock })
     }
 
     /// Where files without names may be made.
@@ -172,6 +172,14 @@ impl State {
         }
         text.push_str("end\n");
         write_durably(&self.folder.join("chain"), text.as_bytes())
+    }
+}
+
+impl Drop for State {
+    /// A command that another thread is starting holds a copy of the handle for a moment, and the
+    /// lock with it.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
     }
 }
 

@@ -401,3 +401,44 @@ fn a_receipt_that_is_too_old_is_not_put_again() {
     assert!(matches!(backup.receipt().previous, Previous::Receipt(_)));
     assert_eq!(backup.receipt().status(), Status::Complete);
 }
+
+/// A power cut may bring back the receipt that had just been confirmed.
+#[test]
+fn a_receipt_that_was_confirmed_is_not_unconfirmed_later() {
+    let mut host = Host::new();
+    let root = host.path("tree");
+    fs::create_dir(&root).unwrap();
+    host.now -= Duration::DAY * 3;
+    let backup = host.backup(files(&[&root])).unwrap().backup;
+    let receipt = host.path("store/receipts/web-1/default").join(format!("{backup}.p7s"));
+    let set = fs::read_dir(host.path("state")).unwrap().next().unwrap().unwrap().path().join("web-1/default");
+    fs::copy(&receipt, set.join(format!("receipt-{backup}.p7s"))).unwrap();
+    host.now += Duration::DAY * 2;
+    host.backup(files(&[&root])).unwrap();
+    let store = store::open_for_read(&host.location()).unwrap();
+    let opened = backups::Backup::open(store.as_ref(), &host.key, &host.latest()).unwrap();
+    assert_eq!(opened.receipt().unconfirmed, []);
+    assert!(matches!(opened.receipt().previous, Previous::Receipt(link) if link.backup == backup));
+    assert!(!host.heard.has("ReceiptUnconfirmed"));
+}
+
+/// A receipt counts what a hole says as well, as far as its numbers go.
+#[test]
+fn more_bytes_than_a_receipt_can_say_are_as_many_as_it_can() {
+    let mut host = Host::new();
+    let root = host.path("tree");
+    fs::create_dir(&root).unwrap();
+    // As much as the file system of the test takes, several times.
+    let mut lengths = [1_u64 << 62, 1 << 50, 1 << 43].into_iter();
+    let longest = lengths.find(|length| {
+        let file = File::create(root.join("probe")).unwrap();
+        file.set_len(*length).is_ok()
+    });
+    let longest = longest.unwrap();
+    fs::remove_file(root.join("probe")).unwrap();
+    for number in 0..3 {
+        File::create(root.join(format!("{number}"))).unwrap().set_len(longest).unwrap();
+    }
+    let bytes = host.backup(files(&[&root])).unwrap().counts.bytes;
+    assert_eq!(u128::from(bytes), (u128::from(longest) * 3).min(1 << 53));
+}
