@@ -308,7 +308,9 @@ fn the_private_key_is_nowhere_to_be_found() {
 
     // Nobody reads what it writes, so that it stands still in the middle; then it is ended.
     for signal in [Signal::TERM, Signal::HUP, Signal::INT, Signal::KILL] {
-        let mut script = desk.script();
+        // A shell cannot trap what was ignored before it, as in what runs under nohup.
+        let mut script = desk.command(&found("env"));
+        script.arg("--default-signal=HUP,INT,TERM").arg(found("dash")).arg("RECOVER.sh");
         // A variable that is exported stays so; none of the script's may be.
         script.env("private_key", "x").env("public_key", "x").env("key", "x");
         script.arg("-t").arg(&private).arg(set.data(FULL)).stdout(Stdio::piped()).process_group(0);
