@@ -13,7 +13,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use offsite::archive::header::END;
@@ -562,27 +562,32 @@ fn a_folder_that_becomes_a_link_meanwhile_leads_nowhere() {
     run(&mut host.backup("tree")).ok();
     let done = AtomicBool::new(false);
     let (folder, aside) = (host.path("restored/tree/folder"), host.path("restored/tree/aside"));
-    let mut swaps = 0;
+    let swaps = AtomicU64::new(0);
     thread::scope(|scope| {
-        let swapping = scope.spawn(|| {
-            let mut swaps = 0_u64;
+        scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 if fs::rename(&folder, &aside).is_ok() {
                     let _ = symlink(host.path("outside"), &folder);
-                    swaps += 1;
+                    swaps.fetch_add(1, Ordering::Relaxed);
                     let _ = fs::remove_file(&folder);
                     let _ = fs::rename(&aside, &folder);
+                } else {
+                    // A restore has made the folder anew meanwhile.
+                    let _ = fs::remove_dir_all(&aside);
                 }
             }
-            swaps
         });
-        for _ in 0..10 {
+        // Many of them end at once, at a folder that is a link.
+        for round in 1.. {
             let ended = run(&mut host.restore("--into restored --overwrite"));
             assert!(!ended.story().contains("a signal") && !ended.stderr.contains("panicked"), "{}", ended.story());
+            if (round >= 10 && swaps.load(Ordering::Relaxed) > 100) || round == 300 {
+                break;
+            }
         }
         done.store(true, Ordering::Relaxed);
-        swaps += swapping.join().unwrap();
     });
+    let swaps = swaps.into_inner();
     assert!(swaps > 100, "only {swaps} times");
     let mut paths = Vec::new();
     list(&host.path("outside"), true, &mut paths);
