@@ -210,12 +210,19 @@ fn member(entry: &Entry, source: Source, attributes: &Attributes) -> Result<Memb
 }
 
 impl Member {
-    /// Compares the file with what it was when it was opened, after it has been read.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    pub fn changes(&self) -> Result<Option<What>, Errno> {
+    /// What is to be told once the content has been read: why not all of it could be, or else how the
+    /// file differs from what it was when it was opened.
+    #[must_use]
+    pub fn after_reading(&self, failure: Option<io::Error>) -> Option<What> {
+        let unreadable = |source| Some(What::Unreadable { action: "read", source });
+        match failure {
+            Some(source) => unreadable(source),
+            None => self.changes().unwrap_or_else(|error| unreadable(error.into())),
+        }
+    }
+
+    /// Compares the file with what it was when it was opened.
+    fn changes(&self) -> Result<Option<What>, Errno> {
         let Some(file) = self.content.file() else { return Ok(None) };
         let (then, now) = (&self.metadata, Metadata::of_open(file)?);
         Ok(match now.size.cmp(&then.size) {

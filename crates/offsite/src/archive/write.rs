@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::archive::header::{END, padding};
-use crate::archive::incident::{Incident, What};
+use crate::archive::incident::Incident;
 use crate::archive::member::{Member, Packer, read_padded};
 use crate::archive::walk::Entry;
 
@@ -61,13 +61,7 @@ fn write_member(
     let filled = usize::try_from(padding(member.content.stored())).unwrap_or(0);
     out.write_all(&END[..filled])?;
 
-    let changes = member.changes();
-    let what = match (failure, changes) {
-        (Some(source), _) => Some(What::Unreadable { action: "read", source }),
-        (None, Err(error)) => Some(What::Unreadable { action: "read", source: error.into() }),
-        (None, Ok(changes)) => changes,
-    };
-    if let Some(what) = what {
+    if let Some(what) = member.after_reading(failure) {
         report(Incident::new(&entry.path, what));
     }
     Ok(())

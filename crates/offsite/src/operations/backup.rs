@@ -190,28 +190,18 @@ pub fn backup(what: &Backup<'_>, source: Source, recipients: &Recipients, events
 /// read. Neither store nor state are touched.
 pub fn survey(walk: Walk, events: &dyn Events) -> Counts {
     let tally = Tally::new(events);
-    let mut counts = Counts::default();
-    // Of several names of an inode the first counts.
     let mut links = HardLinks::default();
     for found in walk {
         match found {
             Err(incident) => tally.incident(incident),
+            Ok(entry) if entry.metadata.kind == Kind::Socket => {}
             Ok(entry) => {
                 let role = links.role(&entry.path, &entry.metadata);
-                match entry.metadata.kind {
-                    Kind::File => counts.files += 1,
-                    Kind::Folder => counts.folders += 1,
-                    Kind::Socket => continue,
-                    _ => counts.others += 1,
-                }
-                let is_first = !matches!(role, Role::Follower(_));
-                if entry.metadata.kind == Kind::File && is_first {
-                    counts.bytes = counts.bytes.saturating_add(entry.metadata.size).min(receipt::limits::NUMBER);
-                }
+                tally.entry(&entry.metadata, matches!(role, Role::Follower(_)));
             }
         }
     }
-    Counts { errors: tally.counts().errors, ..counts }
+    tally.counts()
 }
 
 /// The walk of a backup of files. It does not enter the folders in `closed`.
@@ -248,28 +238,28 @@ fn settle(state: &mut State, what: &Backup<'_>, now: OffsetDateTime, events: &dy
             state.confirm(pending.link())?;
             continue;
         }
-        let Pending { backup, bytes } = &pending;
-        if now - backup.start() > PUT_AGAIN {
-            events.warn(Warning::ReceiptUnconfirmed(*backup));
+        let backup = pending.backup;
+        if now - backup.start() <= PUT_AGAIN && put_again(what, &pending)? {
+            events.warn(Warning::ReceiptPutAgain(backup));
+            state.confirm(pending.link())?;
+        } else {
+            events.warn(Warning::ReceiptUnconfirmed(backup));
             state.give_up(pending.link())?;
-            continue;
         }
-        let object = ObjectName::receipt(what.host, what.set, *backup);
-        match what.store.put(&object, bytes) {
-            Err(store::Error { reason: Reason::AlreadyExists, .. }) => {
-                // Names are given once, so these bytes are there; but for somebody else's.
-                if what.store.holds(&object, bytes.len() as u64)? == Some(false) {
-                    events.warn(Warning::ReceiptUnconfirmed(*backup));
-                    state.give_up(pending.link())?;
-                    continue;
-                }
-            }
-            put => put?,
-        }
-        events.warn(Warning::ReceiptPutAgain(*backup));
-        state.confirm(pending.link())?;
     }
     Ok(())
+}
+
+/// Puts a receipt that may be there; whether it is then.
+fn put_again(what: &Backup<'_>, pending: &Pending) -> Result<bool> {
+    let object = ObjectName::receipt(what.host, what.set, pending.backup);
+    match what.store.put(&object, &pending.bytes) {
+        // Names are given once, so these bytes are there, unless somebody else's are.
+        Err(store::Error { reason: Reason::AlreadyExists, .. }) => {
+            Ok(what.store.holds(&object, pending.bytes.len() as u64)? != Some(false))
+        }
+        put => Ok(put.map(|()| true)?),
+    }
 }
 
 /// One run.

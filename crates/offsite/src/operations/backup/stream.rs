@@ -80,6 +80,7 @@ impl Running {
         })?;
         if status.success() { Ok(()) } else { Err(Error::CommandFailed { program: self.program.into(), status }) }
     }
+
     /// Ends it, whose output nobody wants any more: it is asked to, and gets a while for that.
     pub(super) fn stop(mut self) {
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);

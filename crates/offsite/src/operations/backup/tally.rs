@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::archive::incident::{Incident, What};
+use crate::archive::incident::Incident;
 use crate::archive::member::{LeadsTo, Member};
-use crate::archive::metadata::Kind;
+use crate::archive::metadata::{Kind, Metadata};
 use crate::events::{Events, Warning};
 use crate::receipt::{Counts, limits};
 
@@ -32,14 +32,19 @@ impl<'a> Tally<'a> {
 
     /// An entry is stored.
     pub(super) fn member(&self, member: &Member) {
-        let counter = match member.metadata.kind {
+        self.entry(&member.metadata, matches!(member.leads_to, LeadsTo::Leader(_)));
+    }
+
+    /// An entry is stored, or would be; of an inode's names all but one are further ones.
+    pub(super) fn entry(&self, metadata: &Metadata, is_further_name: bool) {
+        let counter = match metadata.kind {
             Kind::File => &self.files,
             Kind::Folder => &self.folders,
             _ => &self.others,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        if member.metadata.kind == Kind::File && !matches!(member.leads_to, LeadsTo::Leader(_)) {
-            self.add_bytes(member.metadata.size);
+        if metadata.kind == Kind::File && !is_further_name {
+            self.add_bytes(metadata.size);
         }
     }
 
@@ -62,11 +67,7 @@ impl<'a> Tally<'a> {
 
     /// What to say after a member's content has been read, and whether it is torn.
     pub(super) fn after_reading(&self, path: &[u8], member: &Member, failure: Option<std::io::Error>) -> bool {
-        let what = match (failure, member.changes()) {
-            (Some(source), _) => Some(What::Unreadable { action: "read", source }),
-            (None, Err(error)) => Some(What::Unreadable { action: "read", source: error.into() }),
-            (None, Ok(changes)) => changes,
-        };
+        let what = member.after_reading(failure);
         let torn = what.is_some();
         if let Some(what) = what {
             self.incident(Incident::new(path, what));
