@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use offsite::cms::PrivateKey;
 use offsite::files::Place;
 use offsite::operations::backups::{self, Found, Scope, Which};
-use offsite::operations::restore as restore_errors;
+use offsite::operations::restore::Error as RestoreError;
 use offsite::pins::Pins;
 use offsite::store::{self, Location};
 use offsite::{Events, operations, shown};
@@ -33,7 +33,7 @@ pub(crate) enum Failure {
     /// The command line cannot be meant so.
     Usage { text: String, hint: &'static str },
     /// From a restore.
-    Restore(restore_errors::Error),
+    Restore(RestoreError),
     /// Something that the command itself found wrong; it has said so.
     Reported,
     /// Something is missing that was asked for, which has been said; the rest is done.
@@ -48,10 +48,10 @@ impl From<offsite::Error> for Failure {
     }
 }
 
-impl From<restore_errors::Error> for Failure {
-    fn from(error: restore_errors::Error) -> Self {
+impl From<RestoreError> for Failure {
+    fn from(error: RestoreError) -> Self {
         match error {
-            restore_errors::Error::File(error) => Self::Library(error),
+            RestoreError::File(error) => Self::Library(error),
             error => Self::Restore(error),
         }
     }
