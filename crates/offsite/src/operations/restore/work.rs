@@ -222,6 +222,7 @@ impl<'w, 'a, 'u, S: Slices> Worker<'w, 'a, 'u, S> {
     /// A part of a large member.
     fn part(&mut self, places: &[Place], part: Part<'u>, chunk: &mut Chunk) -> Result<()> {
         let large = part.large.clone();
+        let first = (part.at == 0).then(|| First(&large));
         if let Err(error) = self.part_of(places, &part, chunk) {
             // What follows a header in a stream must be there.
             let zeros = if part.at > 0 && large.head().is_some() { part.length } else { 0 };
@@ -230,6 +231,8 @@ impl<'w, 'a, 'u, S: Slices> Worker<'w, 'a, 'u, S> {
                 self.common.lose(&large.entry, error)?;
             }
         }
+        // Only now, so that what is wrong with the first part is told before that the others lack it.
+        drop(first);
         drop(part);
         if let Some(large) = Arc::into_inner(large) {
             large.finish();
@@ -239,15 +242,14 @@ impl<'w, 'a, 'u, S: Slices> Worker<'w, 'a, 'u, S> {
 
     fn part_of(&mut self, places: &[Place], part: &Part<'u>, chunk: &mut Chunk) -> Result<()> {
         let large = &*part.large;
-        let first = (part.at == 0).then(|| First(large));
         let is_in_vain = large.is_lost() && !self.common.goal.is_ordered();
         if is_in_vain || part.at > 0 && large.head().is_some_and(|known| known.kept) {
             return Ok(());
         }
         self.assemble(places, &mut chunk.buffer)?;
-        let known = match first {
-            Some(_) => self.first(&places[0], part, &chunk.buffer)?,
-            None => large.head().ok_or(Error::OtherPiece)?,
+        let known = match part.at {
+            0 => self.first(&places[0], part, &chunk.buffer)?,
+            _ => large.head().ok_or(Error::OtherPiece)?,
         };
         let content = self.content_of(&known, part, &places[0], &chunk.buffer)?;
         let position = (part.at + content.start as u64).saturating_sub(known.header);
