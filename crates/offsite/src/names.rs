@@ -163,6 +163,19 @@ impl BackupId {
         Self { start, random }
     }
 
+    /// The same, unless one that came before has the same second and no lower an id: then the next
+    /// id after that one. Ids of a set grow, as long as the clock does not go back by a second.
+    #[must_use]
+    pub fn after(self, previous: Self) -> Self {
+        if self.start != previous.start || self > previous {
+            return self;
+        }
+        match u32::from_be_bytes(previous.random).checked_add(1) {
+            Some(next) => Self { random: next.to_be_bytes(), ..self },
+            None => Self::new(self.start + time::Duration::SECOND, [0; 4]),
+        }
+    }
+
     /// When the backup started, in UTC.
     #[must_use]
     pub fn start(self) -> OffsetDateTime {
@@ -429,6 +442,12 @@ mod tests {
         let later = BackupId::new(now + time::Duration::seconds(1), [0; 4]);
         assert!(id < later && id.to_string() < later.to_string());
         assert!(id.to_bytes() < later.to_bytes());
+        assert_eq!(
+            (id.after(id), later.after(id), id.after(later)),
+            (BackupId { random: [0x7f, 0x3a, 0x9c, 2], ..id }, later, id)
+        );
+        let (low, last) = (BackupId { random: [0; 4], ..id }, BackupId { random: [0xff; 4], ..id });
+        assert_eq!((last.after(id), low.after(last)), (last, later));
         for id in [id, later, BackupId::new(OffsetDateTime::UNIX_EPOCH, [0xff; 4])] {
             assert_eq!(BackupId::from_bytes(id.to_bytes()), id);
         }

@@ -150,7 +150,10 @@ pub fn backup(what: &Backup<'_>, source: Source, recipients: &Recipients, events
         Source::Exec(name, _) => (Shape::Stream(name.clone()), Given::Exec),
     };
     // Another backup may have been waited for.
-    let backup = BackupId::new((what.clock)(), what.random);
+    let mut backup = BackupId::new((what.clock)(), what.random);
+    if let Previous::Receipt(previous) = state.previous() {
+        backup = backup.after(previous.backup);
+    }
     let title = Title { host: what.host.clone(), set: what.set.clone(), backup, shape };
     let tally = Tally::new(events);
     let run = Run { what, title: &title, recipients, state: &state, tally: &tally };
