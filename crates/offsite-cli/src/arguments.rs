@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -206,6 +207,9 @@ pub(crate) struct Backup {
     /// Length of each stored object, from 1M to 512M
     #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = slice_size)]
     pub(crate) slice_size: usize,
+    /// Send at most so many bytes a second: 500K, 10M. A store in a directory takes no notice
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub(crate) limit_upload: Option<NonZero<u64>>,
     /// Only tell how much would be backed up; put nothing
     #[arg(short = 'n', long, conflicts_with_all = ["stdin", "exec"])]
     pub(crate) dry_run: bool,
@@ -446,7 +450,7 @@ fn which(text: &str) -> Result<Which, NameError> {
 }
 
 /// A number of bytes; K, M and G are powers of 1024.
-fn slice_size(text: &str) -> Result<usize, String> {
+fn bytes(text: &str) -> Result<usize, String> {
     let (digits, shift) = match text.char_indices().last() {
         Some((end, 'K' | 'k')) => (&text[..end], 10),
         Some((end, 'M' | 'm')) => (&text[..end], 20),
@@ -455,8 +459,19 @@ fn slice_size(text: &str) -> Result<usize, String> {
     };
     let number: usize = digits.parse().map_err(|_| "not a number of bytes, such as 16M".to_owned())?;
     let size = number.checked_shl(shift).filter(|size| size >> shift == number);
+    size.ok_or_else(|| "too many bytes".to_owned())
+}
+
+fn slice_size(text: &str) -> Result<usize, String> {
     let allowed = limits::SLICE_SIZE_MIN..=limits::SLICE_SIZE_MAX;
-    size.filter(|size| allowed.contains(size)).ok_or_else(|| "a slice has between 1M and 512M".to_owned())
+    Some(bytes(text)?).filter(|size| allowed.contains(size)).ok_or_else(|| "a slice has between 1M and 512M".to_owned())
+}
+
+/// Bytes a second.
+fn rate(text: &str) -> Result<NonZero<u64>, String> {
+    let slowest = "at least 1K, for anything less would take for ever";
+    let rate = bytes(text)?;
+    NonZero::new(rate as u64).filter(|rate| rate.get() >= 1024).ok_or_else(|| slowest.to_owned())
 }
 
 #[cfg(test)]
@@ -474,6 +489,14 @@ mod tests {
         assert_eq!(duration("2w"), Ok(14 * 86_400));
         for wrong in ["", "d", "90", "0d", "-1d", "1.5d", "36526d", "99999999999999999999d", "5217w6"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rates() {
+        assert_eq!(rate("500K").unwrap().get(), 500 << 10);
+        for wrong in ["", "0", "1023", "-1M", "1.5M", "1M/s"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
         }
     }
 

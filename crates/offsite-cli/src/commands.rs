@@ -118,7 +118,7 @@ impl OpenStore {
     pub(crate) fn new(arguments: &arguments::FromStore) -> Result<Self, Failure> {
         let arguments::FromStore { from, host, set, signers } = arguments;
         let location = Location::parse(from).map_err(|error| {
-            let hint = "name a directory with --from, or in OFFSITE_STORE";
+            let hint = "name it with --from, or in OFFSITE_STORE";
             Failure::Usage { text: error.to_string(), hint }
         })?;
         let fallback = std::env::var_os("OFFSITE_SIGNERS").filter(|_| signers.is_empty()).unwrap_or_default();
@@ -126,7 +126,7 @@ impl OpenStore {
         let lines = lines.filter(|line| !line.is_empty()).map(OsStr::from_bytes);
         let pins = Pins::read(signers.iter().map(OsString::as_os_str).chain(lines), host.as_ref())?;
         let scope = Scope { host: host.clone(), set: set.clone() };
-        Ok(Self { store: store::open_for_read(&location).map_err(offsite::Error::from)?, scope, pins })
+        Ok(Self { store: store::open_for_read(&location, None).map_err(offsite::Error::from)?, scope, pins })
     }
 
     /// Decides for a backup.

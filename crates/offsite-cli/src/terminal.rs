@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use offsite::archive::unpack::{Attribute, Problem, Report};
 use offsite::files::Place;
 use offsite::operations::restore::{self, Watch};
 use offsite::receipt::NoPrevious;
+use offsite::store::Notice;
 use offsite::{Damage, Events, Warning};
 use zeroize::Zeroizing;
 
@@ -99,6 +101,12 @@ impl Progress {
             problems: AtomicU64::new(0),
             owners: AtomicU64::new(0),
         }
+    }
+
+    /// What tells the user that a store cannot be reached for now.
+    pub(crate) fn notice(&self) -> Notice {
+        let bar = self.bar.clone();
+        Arc::new(move |error| bar.suspend(|| warning(&format!("{error}; trying again"))))
     }
 
     /// Whether something in a store was wrong; it has been said.

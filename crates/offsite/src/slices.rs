@@ -2,15 +2,16 @@
 //! is of use without the others (format.md §5, §16.1).
 //!
 //! One thread fills a slice while others seal, hash and put those before it. There are as many
-//! buffers as threads and one more, and nothing else grows with the input.
+//! buffers as threads and one more, each lent to the store without a copy, and nothing else grows
+//! with the input.
 
-use std::num::NonZero;
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
 use cms::{Sealer, SliceBuffer, SliceNumber};
 use offsite_cms as cms;
 
@@ -122,7 +123,7 @@ impl Writer<'_> {
 }
 
 /// Runs `fill`, which hands frames to a [`Writer`], and meanwhile seals the slices that fill up and
-/// gives each to `put` with its number; several at once, in any order. What `fill` returns, and the
+/// gives each to `put` with its number; `at_once` of them at once, in any order. What `fill` returns, and the
 /// slices by number. After a failure only what is under way is still put.
 ///
 /// # Errors
@@ -131,14 +132,14 @@ impl Writer<'_> {
 pub fn write<T, E: Send>(
     sealer: &Sealer,
     slice_size: usize,
-    put: impl Fn(u32, &[u8]) -> Result<(), E> + Sync,
+    at_once: usize,
+    put: impl Fn(u32, Bytes) -> Result<(), E> + Sync,
     fill: impl FnOnce(&mut Writer<'_>) -> Result<T, Error<E>>,
 ) -> Result<(T, Vec<Sealed>), Error<E>> {
     let capacity = sealer.plaintext_length(slice_size)?;
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS);
-    let (full, to_seal) = sync_channel::<Filled>(threads);
-    let (give_back, free) = sync_channel(threads + 1);
-    for _ in 0..=threads {
+    let (full, to_seal) = sync_channel::<Filled>(at_once);
+    let (give_back, free) = sync_channel(at_once + 1);
+    for _ in 0..=at_once {
         // The channel has room for all of them.
         let _ = give_back.send(sealer.buffer(capacity));
     }
@@ -149,6 +150,7 @@ pub fn write<T, E: Send>(
             match seal_and_put(sealer, filled, &put) {
                 Ok((number, sealed, buffer)) => {
                     lock(&done).sealed.push((number, sealed));
+                    let buffer = buffer.unwrap_or_else(|| sealer.buffer(capacity));
                     // Nobody takes it where the caller's part has ended.
                     let _ = give_back.send(buffer);
                 }
@@ -161,7 +163,7 @@ pub fn write<T, E: Send>(
         }
     };
     let filled = thread::scope(|scope| {
-        for _ in 0..threads {
+        for _ in 0..at_once {
             let give_back = give_back.clone();
             scope.spawn(|| work(give_back));
         }
@@ -180,9 +182,6 @@ pub fn write<T, E: Send>(
     Ok((value, sealed.into_iter().map(|(_, sealed)| sealed).collect()))
 }
 
-/// Sealing and hashing are ten times as fast as compressing: more threads would only hold memory.
-const THREADS: usize = 2;
-
 struct Done<E> {
     sealed: Vec<(u32, Sealed)>,
     failure: Option<Error<E>>,
@@ -196,16 +195,37 @@ fn next(to_seal: &Mutex<Option<Receiver<Filled>>>) -> Option<Filled> {
 fn seal_and_put<E>(
     sealer: &Sealer,
     filled: Filled,
-    put: &impl Fn(u32, &[u8]) -> Result<(), E>,
-) -> Result<(u32, Sealed, SliceBuffer), Error<E>> {
+    put: &impl Fn(u32, Bytes) -> Result<(), E>,
+) -> Result<(u32, Sealed, Option<SliceBuffer>), Error<E>> {
     let Filling { number, mut buffer, length } = filled.slice;
     let short_number = number.get();
     sealer.seal(number, filled.last, &mut buffer, length).map_err(Error::Seal)?;
     let slice = buffer.slice();
     let mut sha256 = [0; 32];
     sha256.copy_from_slice(digest(&SHA256, slice).as_ref());
-    put(short_number, slice).map_err(Error::Other)?;
-    Ok((short_number, Sealed { size: slice.len() as u64, sha256 }, buffer))
+    let size = slice.len() as u64;
+    let buffer = lend(buffer, |slice| put(short_number, slice)).map_err(Error::Other)?;
+    Ok((short_number, Sealed { size, sha256 }, buffer))
+}
+
+/// Lends the slice in a buffer to `put`, without a copy. The buffer comes back, unless somebody
+/// still holds it: a connection may, for a moment.
+///
+/// # Errors
+///
+/// Those of `put`.
+pub fn lend<E>(buffer: SliceBuffer, put: impl FnOnce(Bytes) -> Result<(), E>) -> Result<Option<SliceBuffer>, E> {
+    struct Lent(Arc<SliceBuffer>);
+
+    impl AsRef<[u8]> for Lent {
+        fn as_ref(&self) -> &[u8] {
+            self.0.slice()
+        }
+    }
+
+    let buffer = Arc::new(buffer);
+    put(Bytes::from_owner(Lent(Arc::clone(&buffer))))?;
+    Ok(Arc::into_inner(buffer))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -239,12 +259,12 @@ mod tests {
     fn frames_lie_where_the_writer_says_and_slices_are_of_the_size_asked_for() {
         let (sealer, key) = key();
         let objects = Mutex::new(Vec::new());
-        let put = |number: u32, slice: &[u8]| {
+        let put = |number: u32, slice: Bytes| {
             lock(&objects).push((number, slice.to_vec()));
             Ok::<_, std::convert::Infallible>(())
         };
         let fill = |writer: &mut Writer<'_>| (0..500).map(|number| writer.frame(&frame(number))).collect();
-        let (places, sealed): (Vec<Place>, _) = write(&sealer, SLICE, put, fill).unwrap();
+        let (places, sealed): (Vec<Place>, _) = write(&sealer, SLICE, 2, put, fill).unwrap();
         let mut objects = objects.into_inner().unwrap();
         objects.sort();
         assert_eq!(objects.len(), sealed.len());
@@ -266,8 +286,8 @@ mod tests {
     #[test]
     fn nothing_is_put_where_there_is_no_frame() {
         let (sealer, _) = key();
-        let put = |_: u32, _: &[u8]| -> Result<(), std::convert::Infallible> { unreachable!("there is no slice") };
-        let ((), sealed) = write(&sealer, SLICE, put, |_| Ok(())).unwrap();
+        let put = |_: u32, _: Bytes| -> Result<(), std::convert::Infallible> { unreachable!("there is no slice") };
+        let ((), sealed) = write(&sealer, SLICE, 2, put, |_| Ok(())).unwrap();
         assert_eq!(sealed, []);
     }
 
@@ -275,18 +295,18 @@ mod tests {
     fn the_first_failure_ends_it_all() {
         let (sealer, _) = key();
         for failing in [0_u32, 1, 20] {
-            let put = |number: u32, _: &[u8]| if number >= failing { Err(number) } else { Ok(()) };
+            let put = |number: u32, _: Bytes| if number >= failing { Err(number) } else { Ok(()) };
             let fill = |writer: &mut Writer<'_>| loop {
                 writer.frame(&frame(80))?;
             };
-            let failed = write(&sealer, SLICE, put, fill).map(|((), _)| ());
+            let failed = write(&sealer, SLICE, 2, put, fill).map(|((), _)| ());
             // Each round goes on with the numbers of the one before.
             assert!(matches!(failed, Err(Error::Other(number)) if number >= failing), "{failed:?}");
         }
-        let put = |_: u32, _: &[u8]| Ok(());
-        let failed = write(&sealer, SLICE, put, |_| Err::<(), _>(Error::Other("the caller's")));
+        let put = |_: u32, _: Bytes| Ok(());
+        let failed = write(&sealer, SLICE, 2, put, |_| Err::<(), _>(Error::Other("the caller's")));
         assert!(matches!(failed, Err(Error::Other("the caller's"))));
-        let failed = write(&sealer, SLICE, put, |writer| writer.frame::<&str>(&[0; SLICE]));
+        let failed = write(&sealer, SLICE, 2, put, |writer| writer.frame::<&str>(&[0; SLICE]));
         assert!(matches!(failed, Err(Error::FrameTooLarge { length: SLICE, .. })));
     }
 }

@@ -15,15 +15,18 @@ mod error;
 mod location;
 
 use std::fmt;
+use std::num::NonZero;
 use std::ops::ControlFlow;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use time::OffsetDateTime;
 
 use crate::names::{Folder, ObjectName};
 
 pub use error::{Error, Reason, Result};
-pub use location::{Location, LocationError};
+pub use location::{Location, LocationError, S3Location, SftpLocation};
 
 /// May put, and nothing else.
 pub trait Put: Send + Sync {
@@ -46,7 +49,12 @@ pub trait Put: Send + Sync {
     ///
     /// [`Reason::AlreadyExists`], [`Reason::PermissionDenied`], [`Reason::Full`],
     /// [`Reason::NotAnObject`], [`Reason::Unreachable`], [`Reason::Io`].
-    fn put(&self, object: &ObjectName, bytes: &[u8]) -> Result<()>;
+    fn put(&self, object: &ObjectName, bytes: Bytes) -> Result<()>;
+
+    /// How many puts at once serve the store best.
+    fn at_once(&self) -> usize {
+        2
+    }
 
     /// The id that tells this store from every other, always the same; None where a store keeps none.
     ///
@@ -85,6 +93,21 @@ pub trait Read: Send + Sync {
         self.get(object, limit)
     }
 
+    /// Gets the oldest version of an object that `is_right` accepts; None where it accepts none. A
+    /// store without versions has one of each.
+    ///
+    /// # Errors
+    ///
+    /// As [`Read::get`].
+    fn get_oldest(
+        &self,
+        object: &ObjectName,
+        limit: usize,
+        is_right: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<Option<Vec<u8>>> {
+        Ok(Some(self.get(object, limit)?).filter(|bytes| is_right(bytes)))
+    }
+
     /// Hands every object below a folder, at any depth, to `each`, in the order of the bytes of
     /// their names, until there is no more or `each` breaks. A folder that does not exist has no
     /// objects. `data/a` is a folder's name, so that `data/ab/c` does not lie below it.
@@ -117,8 +140,13 @@ pub struct Listed {
     pub object: ObjectName,
     /// Its length in bytes.
     pub size: u64,
-    /// When it was put, as the store says: no proof of anything.
+    /// When it was put, as the store says: no proof of anything. Of several versions, this and the
+    /// size are the oldest one's: names are given once, so that one is ours.
     pub time: OffsetDateTime,
+    /// How many versions of it there are: 1 where the store keeps none.
+    pub versions: u32,
+    /// Whether the store hides it since somebody deleted it, and keeps it nevertheless.
+    pub hidden: bool,
 }
 
 /// What tells one store from another: 16 random bytes, as 32 hexadecimal digits.
@@ -148,27 +176,61 @@ impl FromStr for StoreId {
     }
 }
 
-/// Opens a store to put objects into it. A directory is made, if its parent exists, and gets `new_id`
-/// unless it has an id.
+/// How a store is opened to put objects into it.
+#[derive(Clone)]
+pub struct PutSettings {
+    /// The id of the store, should this be the first that is put there.
+    pub new_id: StoreId,
+    /// How many bytes a second may be sent, at most; None for as many as there can be. A directory
+    /// takes no notice.
+    pub limit: Option<NonZero<u64>>,
+    /// Is told when a store cannot be reached, and a put therefore tried again; once for each time
+    /// that this happens.
+    pub notice: Notice,
+}
+
+impl PutSettings {
+    /// No limit, and nobody is told anything.
+    #[must_use]
+    pub fn new(new_id: StoreId) -> Self {
+        Self { new_id, limit: None, notice: Arc::new(|_| {}) }
+    }
+}
+
+/// Is told why something is tried again.
+pub type Notice = Arc<dyn Fn(&Error) + Send + Sync>;
+
+/// Opens a store to put objects into it. A directory is made, if its parent exists, and gets the new id
+/// unless it has one.
 ///
 /// # Errors
 ///
 /// [`Reason::NoParent`], [`Reason::BadId`], [`Reason::PermissionDenied`], [`Reason::Full`], [`Reason::Io`].
-pub fn open_for_put(location: &Location, new_id: StoreId) -> Result<Box<dyn Put>> {
+pub fn open_for_put(location: &Location, settings: &PutSettings) -> Result<Box<dyn Put>> {
     match location {
-        Location::Directory(path) => Ok(Box::new(directory::DirectoryPut::open(path, new_id)?)),
+        Location::Directory(path) => Ok(Box::new(directory::DirectoryPut::open(path, settings.new_id)?)),
+        Location::S3(_) | Location::Sftp(_) => todo(location),
     }
 }
 
-/// Opens a store to read from it. Nothing is made.
+/// Opens a store to read from it. Nothing is made. With `as_of`, what was put later is not there:
+/// for stores that keep versions.
 ///
 /// # Errors
 ///
-/// [`Reason::NoStore`], [`Reason::PermissionDenied`], [`Reason::Io`].
-pub fn open_for_read(location: &Location) -> Result<Box<dyn Read>> {
+/// [`Reason::NoStore`], [`Reason::NoVersions`], [`Reason::PermissionDenied`], [`Reason::Io`].
+pub fn open_for_read(location: &Location, as_of: Option<OffsetDateTime>) -> Result<Box<dyn Read>> {
     match location {
+        Location::Directory(_) | Location::Sftp(_) if as_of.is_some() => {
+            Err(Error { store: location.to_string(), action: "read", object: None, reason: Reason::NoVersions })
+        }
         Location::Directory(path) => Ok(Box::new(directory::DirectoryRead::open(path)?)),
+        Location::S3(_) | Location::Sftp(_) => todo(location),
     }
+}
+
+fn todo<T>(location: &Location) -> Result<T> {
+    Err(Error { store: location.to_string(), action: "open", object: None, reason: Reason::NoStore })
 }
 
 /// Opens a store to delete from it. Nothing is made.
@@ -179,6 +241,7 @@ pub fn open_for_read(location: &Location) -> Result<Box<dyn Read>> {
 pub fn open_for_delete(location: &Location) -> Result<Box<dyn Delete>> {
     match location {
         Location::Directory(path) => Ok(Box::new(directory::DirectoryDelete::open(path)?)),
+        Location::S3(_) | Location::Sftp(_) => todo(location),
     }
 }
 

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use offsite::archive::excludes::Excludes;
 use offsite::archive::roots::Roots;
 use offsite::archive::write::write_tar;
@@ -26,7 +27,7 @@ use offsite::operations::backups::{self, Found, Scope, Which, choose};
 use offsite::pins::Pins;
 use offsite::plan::{Reader as PlanReader, Step};
 use offsite::receipt::{NoPrevious, Previous, Status};
-use offsite::store::{self, Listed, Location, Put, StoreId};
+use offsite::store::{self, Listed, Location, Put, PutSettings, StoreId};
 use offsite::{Damage, Error, Events, Warning};
 use support::{Numbers, walk};
 use tempfile::TempDir;
@@ -84,7 +85,7 @@ impl Host {
     }
 
     fn put(&self) -> Box<dyn Put> {
-        store::open_for_put(&self.location(), StoreId::new([7; 16])).unwrap()
+        store::open_for_put(&self.location(), &PutSettings::new(StoreId::new([7; 16]))).unwrap()
     }
 
     fn backup(&mut self, source: Source) -> Result<Summary, Error> {
@@ -114,13 +115,13 @@ impl Host {
     }
 
     fn latest(&self) -> Found {
-        let store = store::open_for_read(&self.location()).unwrap();
+        let store = store::open_for_read(&self.location(), None).unwrap();
         choose(store.as_ref(), &Scope::default(), Which::Latest, &Pins::default(), &self.heard).unwrap()
     }
 
     /// The stream of the latest backup by its plan. Everything is compared with everything else.
     fn stream(&self) -> Vec<u8> {
-        let store = store::open_for_read(&self.location()).unwrap();
+        let store = store::open_for_read(&self.location(), None).unwrap();
         let backup = backups::Backup::open(store.as_ref(), &self.key, &self.latest()).unwrap();
         let slices = backup.slices().unwrap();
         let mut plan = Vec::new();
@@ -157,7 +158,7 @@ impl Host {
 
     /// The names of all objects.
     fn objects(&self) -> BTreeSet<String> {
-        let store = store::open_for_read(&self.location()).unwrap();
+        let store = store::open_for_read(&self.location(), None).unwrap();
         let mut names = BTreeSet::new();
         let mut each = |listed: Listed| {
             names.insert(listed.object.to_string());
@@ -309,7 +310,7 @@ fn receipts_form_a_chain() {
     host.now += Duration::MINUTE;
     host.backup(files(&[&root])).unwrap();
     let second = host.latest();
-    let store = store::open_for_read(&host.location()).unwrap();
+    let store = store::open_for_read(&host.location(), None).unwrap();
     let receipt = |found: &Found| backups::Backup::open(store.as_ref(), &host.key, found).unwrap().receipt().clone();
     assert_eq!(receipt(&first).previous, Previous::None(NoPrevious::NoState));
     match receipt(&second).previous {
@@ -328,12 +329,12 @@ struct Ends<'a> {
 }
 
 impl Put for Ends<'_> {
-    fn put(&self, object: &ObjectName, bytes: &[u8]) -> store::Result<()> {
+    fn put(&self, object: &ObjectName, bytes: Bytes) -> store::Result<()> {
         let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         match left {
             Ok(_) => self.store.put(object, bytes),
             Err(_) => Err(store::Error {
-                store: Location::Directory("gone".into()),
+                store: "gone".to_owned(),
                 action: "put",
                 object: Some(object.to_string()),
                 reason: store::Reason::Unreachable(io::ErrorKind::TimedOut.into()),
@@ -395,7 +396,7 @@ fn a_receipt_that_is_too_old_is_not_put_again() {
     host.now += Duration::DAY * 2;
     host.backup(files(&[&root])).unwrap();
     assert!(host.heard.has("ReceiptUnconfirmed"));
-    let store = store::open_for_read(&host.location()).unwrap();
+    let store = store::open_for_read(&host.location(), None).unwrap();
     let backup = backups::Backup::open(store.as_ref(), &host.key, &host.latest()).unwrap();
     assert_eq!(backup.receipt().unconfirmed.len(), 1);
     assert!(matches!(backup.receipt().previous, Previous::Receipt(_)));
@@ -415,7 +416,7 @@ fn a_receipt_that_was_confirmed_is_not_unconfirmed_later() {
     fs::copy(&receipt, set.join(format!("receipt-{backup}.p7s"))).unwrap();
     host.now += Duration::DAY * 2;
     host.backup(files(&[&root])).unwrap();
-    let store = store::open_for_read(&host.location()).unwrap();
+    let store = store::open_for_read(&host.location(), None).unwrap();
     let opened = backups::Backup::open(store.as_ref(), &host.key, &host.latest()).unwrap();
     assert_eq!(opened.receipt().unconfirmed, []);
     assert!(matches!(opened.receipt().previous, Previous::Receipt(link) if link.backup == backup));

@@ -12,7 +12,7 @@ use offsite::files::Place;
 use offsite::operations;
 use offsite::operations::backup::{Backup, Source, Summary, backup, survey, walk};
 use offsite::receipt::Counts;
-use offsite::store::{self, Location, StoreId};
+use offsite::store::{self, Location, PutSettings, StoreId};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -44,10 +44,12 @@ pub(crate) fn run(arguments: arguments::Backup) -> Result<(), Failure> {
         source => source,
     };
     let fallback = std::env::var_os("OFFSITE_RECIPIENTS");
-    let (new_store, id) = (StoreId::new(random()?), random()?);
+    let id = random()?;
+    let settings =
+        PutSettings { new_id: StoreId::new(random()?), limit: arguments.limit_upload, notice: progress.notice() };
     let recipients = operations::read_recipients(&arguments.recipients, fallback.as_deref(), &progress);
     let done = recipients.and_then(|recipients| {
-        let store = store::open_for_put(&arguments.to, new_store)?;
+        let store = store::open_for_put(&arguments.to, &settings)?;
         let what = Backup {
             host: &name,
             set: &arguments.set,

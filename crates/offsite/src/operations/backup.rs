@@ -21,6 +21,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use bytes::Bytes;
 use cms::{Recipients, Sealer, StreamKind};
 use offsite_cms as cms;
 use time::{Duration, OffsetDateTime};
@@ -183,7 +184,7 @@ pub fn backup(what: &Backup<'_>, source: Source, recipients: &Recipients, events
     };
     let pending = Pending { backup, bytes: receipt::sign(&receipt, &signer.key)? };
     state.keep(&pending)?;
-    what.store.put(&ObjectName::receipt(what.host, what.set, backup), &pending.bytes)?;
+    what.store.put(&ObjectName::receipt(what.host, what.set, backup), pending.bytes.clone().into())?;
     state.confirm(pending.link())?;
     let stored_bytes = receipt.stored_bytes() + pending.bytes.len() as u64;
     Ok(Summary { backup, counts: receipt.counts, stored_bytes, end })
@@ -256,7 +257,7 @@ fn settle(state: &mut State, what: &Backup<'_>, now: OffsetDateTime, events: &dy
 /// Puts a receipt that may be there; whether it is then.
 fn put_again(what: &Backup<'_>, pending: &Pending) -> Result<bool> {
     let object = ObjectName::receipt(what.host, what.set, pending.backup);
-    match what.store.put(&object, &pending.bytes) {
+    match what.store.put(&object, pending.bytes.clone().into()) {
         // Names are given once, so these bytes are there, unless somebody else's are.
         Err(store::Error { reason: Reason::AlreadyExists, .. }) => {
             Ok(what.store.holds(&object, pending.bytes.len() as u64)? != Some(false))
@@ -297,8 +298,8 @@ impl Run<'_> {
         let mut objects = Vec::new();
         if !slices.is_empty() {
             let checksums = checksums_of(&slices)?;
-            put(BackupFile::Checksums, &checksums)?;
             objects.push(Object { file: BackupFile::Checksums, contents: Hashed::of(&checksums) });
+            put(BackupFile::Checksums, checksums.into())?;
         }
         objects.extend(index.finish().map_err(write_error)?.finish()?);
         let plan = compressed(sealed(StreamKind::Plan(&context), BackupFile::Plan)?)?;
@@ -310,10 +311,10 @@ impl Run<'_> {
         objects.extend(plan.finish().map_err(write_error)?.finish()?);
         let recipients: String = self.recipients.certificates().iter().map(cms::Certificate::to_pem).collect();
         for (file, bytes) in
-            [(BackupFile::Recipients, recipients.as_bytes()), (BackupFile::Recover, recovery::TEXT.as_bytes())]
+            [(BackupFile::Recipients, Bytes::from(recipients)), (BackupFile::Recover, recovery::TEXT.into())]
         {
+            objects.push(Object { file, contents: Hashed::of(&bytes) });
             put(file, bytes)?;
-            objects.push(Object { file, contents: Hashed::of(bytes) });
         }
         Ok(Written { slices, objects })
     }
@@ -324,7 +325,7 @@ impl Run<'_> {
         let sealer = Sealer::new(self.recipients, StreamKind::Slices(context)).map_err(Error::cms(None))?;
         let capacity = sealer.plaintext_length(self.what.slice_size).map_err(|error| Error::cms(None)(error.into()))?;
         let limits = Limits::of_slice(capacity);
-        let put = |number, slice: &[u8]| {
+        let put = |number, slice: Bytes| {
             let object = ObjectName::slice(self.what.host, self.what.set, backup, number);
             self.what.store.put(&object, slice).map_err(Error::from)
         };
@@ -347,11 +348,13 @@ impl Run<'_> {
             handed_out.map_err(slices::Error::Other)?;
             rows.finish()
         };
-        slices::write(&sealer, self.what.slice_size, put, fill).map_err(|error| match error {
-            slices::Error::Other(error) => error,
-            slices::Error::Seal(error) => Error::cms(None)(error),
-            error => Error::Slices(error.to_string()),
-        })
+        slices::write(&sealer, self.what.slice_size, self.what.store.at_once(), put, fill).map_err(
+            |error| match error {
+                slices::Error::Other(error) => error,
+                slices::Error::Seal(error) => Error::cms(None)(error),
+                error => Error::Slices(error.to_string()),
+            },
+        )
     }
 
     /// Hands out all jobs.

@@ -10,6 +10,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
 use time::OffsetDateTime;
 
 use super::{Delete, Listed, Put, Read, Reason};
@@ -63,11 +64,11 @@ fn name(text: &str) -> ObjectName {
 
 /// Bytes that no other number or size gives. They cost little, so that a process which puts them is
 /// mostly putting.
-fn contents(number: u64, size: usize) -> Vec<u8> {
+fn contents(number: u64, size: usize) -> Bytes {
     let pattern = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ size as u64;
     let mut bytes = pattern.to_le_bytes().repeat(size.div_ceil(8));
     bytes.truncate(size);
-    bytes
+    bytes.into()
 }
 
 fn what_is_put_is_there(store: &Store<'_>) {
@@ -75,7 +76,7 @@ fn what_is_put_is_there(store: &Store<'_>) {
         let object = name(&format!("data/host/set/backup/slice-{number:08}.p7m"));
         let bytes = contents(number as u64, size);
         let before = OffsetDateTime::now_utc() - Duration::from_secs(60);
-        store.put.put(&object, &bytes).expect("a put succeeds");
+        store.put.put(&object, bytes.clone()).expect("a put succeeds");
         let got = store.read.get(&object, size).expect("what is put can be got");
         assert!(got == bytes, "{object}: what is got is not what was put");
         let listed = list(store.read, "data").into_iter().find(|listed| listed.object == object);
@@ -91,17 +92,17 @@ fn what_is_put_is_there(store: &Store<'_>) {
         let reason = store.read.get(&object, size).expect_err("what is deleted is gone").reason;
         assert!(matches!(reason, Reason::NotFound), "{reason:?}");
         assert!(store.reopened.holds(&object, size as u64).unwrap() != Some(true), "{object} is held after its delete");
-        store.put.put(&object, &bytes).expect("a name that was deleted can be put again");
+        store.put.put(&object, bytes.clone()).expect("a name that was deleted can be put again");
     }
 }
 
 fn nothing_is_replaced(store: &Store<'_>) {
     let object = name("replaced/object");
-    store.put.put(&object, b"first").unwrap();
+    store.put.put(&object, Bytes::from_static(b"first")).unwrap();
     for (put, bytes) in
-        [(store.put, b"other"), (store.put, b"first"), (store.reopened, b"other"), (store.reopened, b"first")]
+        [(store.put, "other"), (store.put, "first"), (store.reopened, "other"), (store.reopened, "first")]
     {
-        let error = put.put(&object, bytes).expect_err("a name is put once");
+        let error = put.put(&object, bytes.into()).expect_err("a name is put once");
         assert!(matches!(error.reason, Reason::AlreadyExists), "{error:?}");
         assert!(!error.is_retryable(), "to try again cannot help");
         assert!(error.to_string().contains("replaced/object"), "{error}: does not name the object");
@@ -112,7 +113,7 @@ fn nothing_is_replaced(store: &Store<'_>) {
 fn get_keeps_to_its_limit(store: &Store<'_>) {
     for size in [0, 1, 100_000] {
         let object = name(&format!("limit/{size}"));
-        store.put.put(&object, &contents(9, size)).unwrap();
+        store.put.put(&object, contents(9, size)).unwrap();
         assert_eq!(store.read.get(&object, size).expect("the limit itself is allowed").len(), size);
         for limit in [size.checked_sub(1), (size > 1).then_some(0)].into_iter().flatten() {
             let reason = store.read.get(&object, limit).expect_err("an object beyond the limit is not got").reason;
@@ -122,7 +123,7 @@ fn get_keeps_to_its_limit(store: &Store<'_>) {
 }
 
 fn what_is_missing_is_told(store: &Store<'_>) {
-    store.put.put(&name("missing/there"), b"").unwrap();
+    store.put.put(&name("missing/there"), Bytes::new()).unwrap();
     for missing in ["missing/not", "missing/not/below", "nowhere/to/be/found"] {
         let missing = name(missing);
         let error = store.read.get(&missing, 100).expect_err("what is not there cannot be got");
@@ -152,7 +153,7 @@ const ORDER: [&str; 11] = [
 fn lists_are_in_order(store: &Store<'_>) {
     for number in 0..ORDER.len() {
         let object = ORDER[number * 7 % ORDER.len()];
-        store.put.put(&name(object), object.as_bytes()).unwrap();
+        store.put.put(&name(object), object.into()).unwrap();
     }
     assert_eq!(names(store.read, "order"), ORDER, "the order is not that of the names' bytes");
     let everything = names(store.read, "");
@@ -188,7 +189,7 @@ fn one_of_several_puts_wins(store: &Store<'_>) {
                 let (object, start, bytes) = (&object, &start, bytes(number));
                 scope.spawn(move || {
                     start.wait();
-                    put.put(object, &bytes)
+                    put.put(object, bytes)
                 })
             });
             threads.map(|thread| thread.join().unwrap())
@@ -208,7 +209,7 @@ fn folders_come_and_go_under_puts(store: &Store<'_>) {
             scope.spawn(move || {
                 for round in 0..50 {
                     let object = name(&format!("come/and/go/{number}-{round}"));
-                    put.put(&object, b"x").expect("a put succeeds beside deletes");
+                    put.put(&object, Bytes::from_static(b"x")).expect("a put succeeds beside deletes");
                     store.delete.delete(&object).expect("a delete succeeds beside puts");
                 }
             });
@@ -230,7 +231,7 @@ pub(super) fn put_until_killed(put: &dyn Put, round: &str) {
     for number in round << 32.. {
         // From nothing to 2 MiB, in no order.
         let size = usize::try_from(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 43).unwrap();
-        put.put(&name(&format!("killed/{round}/{number}-{size}")), &contents(number, size)).unwrap();
+        put.put(&name(&format!("killed/{round}/{number}-{size}")), contents(number, size)).unwrap();
         io::stdout().write_all(format!("\nput {number}-{size}\n").as_bytes()).unwrap();
     }
 }
@@ -270,20 +271,20 @@ pub(super) fn killed(read: &dyn Read, delete: &dyn Delete, start: impl Fn(&str) 
 pub(super) fn full(put: &dyn Put, read: &dyn Read) {
     let object = name("full/object");
     for _ in 0..2 {
-        let error = put.put(&object, &contents(1, 20 << 20)).expect_err("there is no room");
+        let error = put.put(&object, contents(1, 20 << 20)).expect_err("there is no room");
         assert!(matches!(error.reason, Reason::Full(_)), "{error:?}");
         assert!(error.to_string().contains("full/object"), "{error}: does not name the object");
         assert_eq!(names(read, "full"), [""; 0], "a part of an object is listed");
         assert!(put.holds(&object, 20 << 20).unwrap() != Some(true), "a part of an object is held");
     }
-    put.put(&object, b"little").expect("what failed can be put again, and takes no room");
+    put.put(&object, Bytes::from_static(b"little")).expect("what failed can be put again, and takes no room");
     assert_eq!(read.get(&object, 100).unwrap(), b"little");
 }
 
 /// A store that forbids to put.
 pub(super) fn refused(put: &dyn Put, read: &dyn Read) {
     let object = name("refused/object");
-    let error = put.put(&object, b"x").expect_err("to put is forbidden");
+    let error = put.put(&object, Bytes::from_static(b"x")).expect_err("to put is forbidden");
     assert!(matches!(error.reason, Reason::PermissionDenied(_)), "{error:?}");
     assert!(!error.is_retryable(), "to try again cannot help");
     assert!(error.to_string().contains("refused/object"), "{error}: does not name the object");

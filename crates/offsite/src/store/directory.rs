@@ -23,11 +23,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
 use crate::names::{Folder, ObjectName};
-use crate::store::{Delete, Error, Listed, Location, Put, Read, Reason, Result, StoreId};
+use crate::shown::shown;
+use crate::store::{Delete, Error, Listed, Put, Read, Reason, Result, StoreId};
 
 const ID_FILE: &str = "STORE";
 
@@ -37,19 +39,20 @@ const ATTEMPTS: u32 = 16;
 /// The directory, and its name for errors.
 struct Root {
     directory: OwnedFd,
-    location: Location,
+    /// As the location is written.
+    name: String,
 }
 
 impl Root {
     fn open(path: &Path) -> Result<Self> {
-        let location = Location::Directory(path.to_path_buf());
+        let name = shown(path);
         let options = OFlags::DIRECTORY.bits().cast_signed();
         let reason = match File::options().read(true).custom_flags(options).open(path) {
-            Ok(directory) => return Ok(Self { directory: directory.into(), location }),
+            Ok(directory) => return Ok(Self { directory: directory.into(), name }),
             Err(error) if is_absent(&error) => Reason::NoStore,
             Err(error) => reason(error),
         };
-        Err(Error { store: location, action: "open", object: None, reason })
+        Err(Error { store: name, action: "open", object: None, reason })
     }
 
     /// Makes the last component of `path`, durably. One that appears meanwhile is as good.
@@ -62,7 +65,7 @@ impl Root {
             Err(error) if is_absent(&error) => Reason::NoParent { parent: parent.to_path_buf() },
             Err(error) => reason(error),
         };
-        Err(Error { store: Location::Directory(path.to_path_buf()), action: "make", object: None, reason })
+        Err(Error { store: shown(path), action: "make", object: None, reason })
     }
 
     /// Opens a folder; symbolic links are refused.
@@ -77,7 +80,7 @@ impl Root {
     /// Adds the names to a reason.
     fn failed(&self, action: &'static str, object: &str) -> impl Fn(Reason) -> Error {
         let object = Some(object.to_owned()).filter(|object| !object.is_empty());
-        move |reason| Error { store: self.location.clone(), action, object: object.clone(), reason }
+        move |reason| Error { store: self.name.clone(), action, object: object.clone(), reason }
     }
 }
 
@@ -127,11 +130,11 @@ impl DirectoryPut {
 }
 
 impl Put for DirectoryPut {
-    fn put(&self, object: &ObjectName, bytes: &[u8]) -> Result<()> {
+    fn put(&self, object: &ObjectName, bytes: Bytes) -> Result<()> {
         let (folder, name) = object.split();
         let mut attempt = 1;
         loop {
-            let put = self.make_folder(folder).and_then(|folder| new_file::create(&folder, name, bytes));
+            let put = self.make_folder(folder).and_then(|folder| new_file::create(&folder, name, &bytes));
             match put {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => attempt += 1,
@@ -437,7 +440,7 @@ mod tests {
         let put = open(&path);
         let (read, delete) = (DirectoryRead::open(&path).unwrap(), DirectoryDelete::open(&path).unwrap());
         let object: ObjectName = "a/object".parse().unwrap();
-        put.put(&object, b"object").unwrap();
+        put.put(&object, Bytes::from_static(b"object")).unwrap();
         fs::create_dir(parent.path().join("elsewhere")).unwrap();
         fs::write(parent.path().join("elsewhere/file"), "file").unwrap();
         symlink("../elsewhere", path.join("link")).unwrap();
@@ -454,7 +457,7 @@ mod tests {
             let reason = read.get(&foreign, 100).unwrap_err().reason;
             assert!(matches!(reason, Reason::NotAnObject), "{foreign}: {reason}");
             assert!(!matches!(put.holds(&foreign, 4), Ok(Some(true))), "{foreign}");
-            put.put(&foreign, b"new").unwrap_err();
+            put.put(&foreign, Bytes::from_static(b"new")).unwrap_err();
         }
         delete.delete(&"link/file".parse().unwrap()).unwrap_err();
         assert_eq!(fs::read(parent.path().join("elsewhere/file")).unwrap(), b"file");

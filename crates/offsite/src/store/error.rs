@@ -4,7 +4,6 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::shown::shown;
-use crate::store::Location;
 
 /// The result of what a store is asked for.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -13,8 +12,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[error("{store}: cannot {action} {}: {reason}", .object.as_deref().unwrap_or("the store"))]
 pub struct Error {
-    /// The store.
-    pub store: Location,
+    /// The store, as its [`Location`](super::Location) is written.
+    pub store: String,
     /// What was asked for: a verb.
     pub action: &'static str,
     /// The object or folder at hand; None for the store as a whole.
@@ -59,6 +58,9 @@ pub enum Reason {
         /// The directory that it would lie in.
         parent: PathBuf,
     },
+    /// A store that keeps no versions was asked for what it held at another time.
+    #[error("it keeps no versions of its objects")]
+    NoVersions,
     /// The store's file `STORE` is not 32 hexadecimal digits on a line.
     #[error("its file STORE does not hold a store's id")]
     BadId,

@@ -31,7 +31,7 @@ use offsite::names::{BackupFile, BackupId, HostName, ObjectName, SetName};
 use offsite::plan::{Shape, Slice, SliceName, Span, Take, Title};
 use offsite::receipt::{self, ChainObject, Counts, Given, NoPrevious, Object, Previous, Receipt, Run, SliceRange};
 use offsite::signer::{self, Signer};
-use offsite::store::{self, Location, Put, StoreId};
+use offsite::store::{self, Location, Put, PutSettings, StoreId};
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
 
@@ -186,7 +186,7 @@ impl HandMade {
     pub(crate) fn new(certificates: &[Certificate]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let location = Location::Directory(folder.path().join("store"));
-        let store = store::open_for_put(&location, StoreId::new([7; 16])).unwrap();
+        let store = store::open_for_put(&location, &PutSettings::new(StoreId::new([7; 16]))).unwrap();
         let host: HostName = "web-1".parse().unwrap();
         let signer = signer::read_or_make(&folder.path().join("signer.pem"), &host, OffsetDateTime::UNIX_EPOCH);
         let recipients = Recipients::new(certificates.to_vec()).unwrap();
@@ -267,7 +267,7 @@ impl HandMade {
             sums.slice(size, sha256).unwrap();
             self.slices.insert(name, Slice { name, size, sha256: *sha256.as_bytes() });
             let object = format!("data/{}/{}/{name}", self.host, self.set);
-            self.store.put(&object.parse().unwrap(), buffer.slice()).unwrap();
+            self.store.put(&object.parse().unwrap(), buffer.slice().to_vec().into()).unwrap();
         }
         if !plaintexts.is_empty() {
             self.put(backup, BackupFile::Checksums, &sums.end());
@@ -375,7 +375,7 @@ impl HandMade {
         let object = ObjectName::receipt(&self.host, &self.set, backup);
         let path = self.store().join(object.as_str());
         let _ = fs::remove_file(path);
-        self.store.put(&object, &message).unwrap();
+        self.store.put(&object, message.clone().into()).unwrap();
     }
 
     /// Signs another text in the place of a receipt's.
@@ -385,7 +385,7 @@ impl HandMade {
         let message = self.signer.key.sign(change(text).as_bytes()).unwrap();
         let object = ObjectName::receipt(&self.host, &self.set, backup);
         fs::remove_file(self.store().join(object.as_str())).unwrap();
-        self.store.put(&object, &message).unwrap();
+        self.store.put(&object, message.clone().into()).unwrap();
     }
 
     fn context(&self, backup: BackupId) -> String {
@@ -401,7 +401,7 @@ impl HandMade {
     }
 
     fn put(&self, backup: BackupId, file: BackupFile, bytes: &[u8]) -> Object {
-        self.store.put(&ObjectName::file(&self.host, &self.set, backup, file), bytes).unwrap();
+        self.store.put(&ObjectName::file(&self.host, &self.set, backup, file), bytes.to_vec().into()).unwrap();
         Object { file, contents: Hashed::of(bytes) }
     }
 

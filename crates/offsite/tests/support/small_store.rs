@@ -19,7 +19,7 @@ use offsite::names::{BackupFile, BackupName};
 use offsite::plan::{Shape, Slice, SliceName, Span, Title};
 use offsite::receipt::{self, ChainObject, Counts, Given, NoPrevious, Object, Previous, Receipt, Run, SliceRange};
 use offsite::slices;
-use offsite::store::{self, Location, Put, Read, StoreId};
+use offsite::store::{self, Location, Put, PutSettings, Read, StoreId};
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
 
@@ -160,7 +160,7 @@ impl SmallStore {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let location = Location::Directory(folder.path().join("store"));
-        let put = store::open_for_put(&location, StoreId::new([7; 16])).unwrap();
+        let put = store::open_for_put(&location, &PutSettings::new(StoreId::new([7; 16]))).unwrap();
         Self { folder, put }
     }
 
@@ -174,7 +174,7 @@ impl SmallStore {
     }
 
     pub(crate) fn read(&self) -> Box<dyn Read> {
-        store::open_for_read(&Location::Directory(self.path())).unwrap()
+        store::open_for_read(&Location::Directory(self.path()), None).unwrap()
     }
 
     /// The file of an object.
@@ -183,7 +183,7 @@ impl SmallStore {
     }
 
     pub(crate) fn put(&self, name: &str, bytes: &[u8]) {
-        self.put.put(&name.parse().unwrap(), bytes).unwrap();
+        self.put.put(&name.parse().unwrap(), bytes.to_vec().into()).unwrap();
     }
 
     /// Puts the receipt at a time of its own.
@@ -233,8 +233,8 @@ impl SmallStore {
             frame
         };
         let (store, name) = (&self.put, &spec.name);
-        let put = |number, bytes: &[u8]| store.put(&name.slice(number), bytes);
-        let ((places, end), sealed) = slices::write(&sealer, SLICE, put, |writer| {
+        let put = |number, bytes| store.put(&name.slice(number), bytes);
+        let ((places, end), sealed) = slices::write(&sealer, SLICE, 2, put, |writer| {
             let live = spec.items.iter().filter(|item| !matches!(item, Item::Gone(_)));
             let places = live.map(|item| writer.frame(&frame(&item.member()))).collect::<Result<Vec<_>, _>>()?;
             Ok((places, writer.frame(&frame(&[0; 1024]))?))

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use bytes::Bytes;
 use cms::{Recipients, Sealer, SliceBuffer, StreamKind};
 use offsite_cms as cms;
 
@@ -9,16 +10,18 @@ use crate::error::{Error, Result};
 use crate::hashes::Hashed;
 use crate::names::BackupFile;
 use crate::receipt::Object;
+use crate::slices::lend;
 
 /// Puts one object of the backup.
-pub(super) type PutFile<'a> = dyn Fn(BackupFile, &[u8]) -> Result<()> + Sync + 'a;
+pub(super) type PutFile<'a> = dyn Fn(BackupFile, Bytes) -> Result<()> + Sync + 'a;
 
 /// Seals what is written to it, and puts each slice as an object once it is full.
 pub(super) struct SealedFile<'a> {
     sealer: Sealer,
     put: &'a PutFile<'a>,
     file: fn(u32) -> BackupFile,
-    buffer: SliceBuffer,
+    /// None where the store still holds the last one.
+    buffer: Option<SliceBuffer>,
     filled: usize,
     /// How much each slice but the last holds.
     capacity: usize,
@@ -37,19 +40,19 @@ impl<'a> SealedFile<'a> {
         let failed = Error::cms(None);
         let sealer = Sealer::new(recipients, kind).map_err(&failed)?;
         let capacity = sealer.plaintext_length(slice_size).map_err(|error| failed(error.into()))?;
-        let buffer = sealer.buffer(capacity);
-        Ok(Self { sealer, put, file, buffer, filled: 0, capacity, objects: Vec::new() })
+        Ok(Self { sealer, put, file, buffer: None, filled: 0, capacity, objects: Vec::new() })
     }
 
     fn seal(&mut self, last: bool) -> Result<()> {
         let failed = Error::cms(None);
         let number = self.sealer.next_number().map_err(|error| failed(error.into()))?;
         let file = (self.file)(number.get());
-        self.sealer.seal(number, last, &mut self.buffer, self.filled).map_err(failed)?;
+        let mut buffer = self.buffer.take().unwrap_or_else(|| self.sealer.buffer(self.capacity));
+        self.sealer.seal(number, last, &mut buffer, self.filled).map_err(failed)?;
         self.filled = 0;
-        let object = self.buffer.slice();
-        self.objects.push(Object { file, contents: Hashed::of(object) });
-        (self.put)(file, object)
+        self.objects.push(Object { file, contents: Hashed::of(buffer.slice()) });
+        self.buffer = lend(buffer, |slice| (self.put)(file, slice))?;
+        Ok(())
     }
 
     /// Seals and puts the last slice; what was put.
@@ -69,7 +72,8 @@ impl Write for SealedFile<'_> {
             self.seal(false).map_err(io::Error::other)?;
         }
         let count = bytes.len().min(self.capacity - self.filled);
-        self.buffer.plaintext_mut()[self.filled..self.filled + count].copy_from_slice(&bytes[..count]);
+        let buffer = self.buffer.get_or_insert_with(|| self.sealer.buffer(self.capacity));
+        buffer.plaintext_mut()[self.filled..self.filled + count].copy_from_slice(&bytes[..count]);
         self.filled += count;
         Ok(count)
     }

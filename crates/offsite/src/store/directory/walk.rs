@@ -81,7 +81,9 @@ impl<'a> Walk<'a> {
             stat => stat?,
         };
         match (self.joined(name).parse(), u64::try_from(stat.st_size)) {
-            (Ok(object), Ok(size)) if is_file(&stat) => Ok((self.each)(Listed { object, size, time: time(&stat) })),
+            (Ok(object), Ok(size)) if is_file(&stat) => {
+                Ok((self.each)(Listed { object, size, time: time(&stat), versions: 1, hidden: false }))
+            }
             _ => Ok(ControlFlow::Continue(())),
         }
     }
