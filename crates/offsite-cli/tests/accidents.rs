@@ -68,8 +68,8 @@ impl<'h> Disturbed<'h> {
         Self { host, moments: Numbers(seed()), takes: Duration::from_secs(5) }
     }
 
-    /// Starts a run, disturbs it, and gives its exit code; `Some(0)` if it ended before.
-    fn run(&mut self, disturb: impl FnOnce(&mut Child)) -> Option<i32> {
+    /// Starts a run, disturbs it, and gives its exit code and what it said; `Some(0)` if it ended before.
+    fn run(&mut self, disturb: impl FnOnce(&mut Child)) -> (Option<i32>, String) {
         let takes = usize::try_from(self.takes.as_micros()).unwrap();
         let moment = Duration::from_micros(self.moments.below(takes) as u64);
         let begun = Instant::now();
@@ -84,7 +84,7 @@ impl<'h> Disturbed<'h> {
         if child.try_wait().unwrap().is_none() {
             disturb(&mut child);
         }
-        end(child).0
+        end(child)
     }
 }
 
@@ -95,8 +95,8 @@ fn killed_at_twenty_random_moments() {
     let mut disturbed = Disturbed::new(&host);
     let (mut killed, mut before) = (0, 1);
     while killed < 20 {
-        let code = disturbed.run(|child| child.kill().unwrap());
-        assert!(matches!(code, None | Some(0)), "{code:?}");
+        let (code, said) = disturbed.run(|child| child.kill().unwrap());
+        assert!(matches!(code, None | Some(0)), "{code:?}: {said}");
         killed += usize::from(code.is_none());
         // A run that was killed at its very end has made its backup, or the next one completes it. No
         // other shows.
@@ -180,11 +180,11 @@ fn interrupted_at_twenty_random_moments() {
     while interrupted < 20 {
         let signal = if interrupted % 2 == 0 { "INT" } else { "TERM" };
         match disturbed.run(|child| kill(child, signal)) {
-            Some(0) => {}
-            Some(130) => interrupted += 1,
+            (Some(0), _) => {}
+            (Some(130), _) => interrupted += 1,
             // It did not listen yet.
-            None => assert_eq!(host.backups().len(), before),
-            code => panic!("{code:?}"),
+            (None, _) => assert_eq!(host.backups().len(), before),
+            (code, said) => panic!("{code:?}: {said}"),
         }
         assert_eq!(host.clutter(), Vec::<PathBuf>::new());
         let now = host.backups().len();

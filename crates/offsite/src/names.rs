@@ -163,16 +163,17 @@ impl BackupId {
         Self { start, random }
     }
 
-    /// The same, unless one that came before has the same second and no lower an id: then the next
-    /// id after that one. Ids of a set grow, as long as the clock does not go back by a second.
+    /// The same, unless one that came before has the same second and no lower an id: then one above
+    /// it, as random as there is room. Ids of a set grow, as long as the clock does not go back.
     #[must_use]
     pub fn after(self, previous: Self) -> Self {
         if self.start != previous.start || self > previous {
             return self;
         }
-        match u32::from_be_bytes(previous.random).checked_add(1) {
-            Some(next) => Self { random: next.to_be_bytes(), ..self },
-            None => Self::new(self.start + time::Duration::SECOND, [0; 4]),
+        let previous = u32::from_be_bytes(previous.random);
+        match u32::from_be_bytes(self.random).checked_rem(u32::MAX - previous) {
+            Some(random) => Self { random: (previous + 1 + random).to_be_bytes(), ..self },
+            None => Self::new(self.start + time::Duration::SECOND, self.random),
         }
     }
 
@@ -442,12 +443,14 @@ mod tests {
         let later = BackupId::new(now + time::Duration::seconds(1), [0; 4]);
         assert!(id < later && id.to_string() < later.to_string());
         assert!(id.to_bytes() < later.to_bytes());
-        assert_eq!(
-            (id.after(id), later.after(id), id.after(later)),
-            (BackupId { random: [0x7f, 0x3a, 0x9c, 2], ..id }, later, id)
-        );
-        let (low, last) = (BackupId { random: [0; 4], ..id }, BackupId { random: [0xff; 4], ..id });
-        assert_eq!((last.after(id), low.after(last)), (last, later));
+        assert_eq!((later.after(id), id.after(later)), (later, id));
+        let of = |random: u32| BackupId { random: random.to_be_bytes(), ..id };
+        for (random, before, after) in
+            [(9, 8, 9), (0, 8, 9), (8, 8, 17), (0, u32::MAX - 1, u32::MAX), (7, u32::MAX - 1, u32::MAX)]
+        {
+            assert_eq!(of(random).after(of(before)), of(after), "{random} after {before}");
+        }
+        assert_eq!(of(0).after(of(u32::MAX)), later);
         for id in [id, later, BackupId::new(OffsetDateTime::UNIX_EPOCH, [0xff; 4])] {
             assert_eq!(BackupId::from_bytes(id.to_bytes()), id);
         }
