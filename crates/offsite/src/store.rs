@@ -13,6 +13,10 @@
 mod directory;
 mod error;
 mod location;
+#[expect(dead_code, reason = "for stores beyond this host")]
+mod pace;
+#[expect(dead_code, reason = "for stores beyond this host")]
+mod patience;
 
 use std::fmt;
 use std::num::NonZero;

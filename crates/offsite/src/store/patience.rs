@@ -1,0 +1,227 @@
+//! Trying again where that may help: a line that is down for minutes must not end a backup of hours.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::store::{Error, Notice, Result};
+
+/// How long a store that never answered is asked: its location may be wrong.
+const AT_FIRST: Duration = Duration::from_secs(60);
+
+/// How long an outage may last in the midst of puts.
+const TO_PUT: Duration = Duration::from_secs(10 * 60);
+
+/// How long an outage may last in the midst of reading, where somebody waits for the answer.
+const TO_READ: Duration = Duration::from_secs(2 * 60);
+
+/// The first wait and the longest one; each is twice the one before it.
+const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// What a handle knows of how well its store answers, for all threads that call it.
+pub(super) struct Patience<C = SystemClock> {
+    notice: Notice,
+    /// The longest outage, once the store has answered.
+    longest: Duration,
+    state: Mutex<State>,
+    clock: C,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whether the store has ever answered.
+    reached: bool,
+    /// When the outage at hand was first seen.
+    outage: Option<Instant>,
+}
+
+/// The time, and how it passes.
+pub(super) trait Clock: Send + Sync {
+    fn now(&self) -> Instant;
+    fn sleep(&self, time: Duration);
+}
+
+pub(super) struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn sleep(&self, time: Duration) {
+        thread::sleep(time);
+    }
+}
+
+impl Patience {
+    /// For those who put. Of each outage `notice` is told once.
+    pub(super) fn new(notice: Notice) -> Self {
+        Self { notice, longest: TO_PUT, state: Mutex::default(), clock: SystemClock }
+    }
+
+    /// For those who read or delete.
+    pub(super) fn short() -> Self {
+        let notice: Notice = Arc::new(|_| {});
+        Self { longest: TO_READ, ..Self::new(notice) }
+    }
+}
+
+impl<C: Clock> Patience<C> {
+    /// Calls until there is success, an error that trying again cannot help, or no more patience:
+    /// then the last error is returned.
+    pub(super) fn attempt<T>(&self, mut call: impl FnMut() -> Result<T>) -> Result<T> {
+        let (mut wait, longest_wait) = WAITS;
+        loop {
+            match call() {
+                Err(error) if error.is_retryable() => self.wait(wait, error)?,
+                answer => {
+                    *self.state() = State { reached: true, outage: None };
+                    return answer;
+                }
+            }
+            wait = longest_wait.min(2 * wait);
+        }
+    }
+
+    /// Sleeps for about so long, unless the outage has lasted too long already.
+    fn wait(&self, wait: Duration, error: Error) -> Result<()> {
+        let now = self.clock.now();
+        let mut state = self.state();
+        let is_new = state.outage.is_none();
+        let since = *state.outage.get_or_insert(now);
+        let longest = if state.reached { self.longest } else { AT_FIRST };
+        drop(state);
+        if now.saturating_duration_since(since) >= longest {
+            return Err(error);
+        }
+        if is_new {
+            (self.notice)(&error);
+        }
+        self.clock.sleep(jittered(wait));
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// From a half to the whole of a time, so that hosts cut off together do not come back together.
+fn jittered(time: Duration) -> Duration {
+    let random = RandomState::new().hash_one(()) % 1000;
+    time / 2 + time.mul_f64(random as f64 / 2000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::store::Reason;
+
+    /// A time that passes only when somebody sleeps.
+    struct Simulated {
+        start: Instant,
+        slept: Mutex<Vec<Duration>>,
+    }
+
+    impl Clock for &Simulated {
+        fn now(&self) -> Instant {
+            self.start + self.passed()
+        }
+
+        fn sleep(&self, time: Duration) {
+            self.slept.lock().unwrap().push(time);
+        }
+    }
+
+    impl Simulated {
+        fn new() -> Self {
+            Self { start: Instant::now(), slept: Mutex::default() }
+        }
+
+        fn patience(&self, told: &Arc<AtomicUsize>) -> Patience<&Self> {
+            let told = told.clone();
+            let notice: Notice = Arc::new(move |_| _ = told.fetch_add(1, Ordering::Relaxed));
+            Patience { notice, longest: TO_PUT, state: Mutex::default(), clock: self }
+        }
+
+        fn passed(&self) -> Duration {
+            self.slept.lock().unwrap().iter().sum()
+        }
+    }
+
+    fn error(reason: Reason) -> Error {
+        Error { store: "store".to_owned(), action: "put", object: None, reason }
+    }
+
+    fn unreachable() -> Error {
+        error(Reason::Unreachable(io::ErrorKind::TimedOut.into()))
+    }
+
+    #[test]
+    fn an_outage_ends_and_is_told_once() {
+        let (clock, told) = (Simulated::new(), Arc::default());
+        let patience = clock.patience(&told);
+        for outage in 1..=3 {
+            let mut left = 5;
+            let answer = patience.attempt(|| {
+                left -= 1;
+                if left > 0 { Err(unreachable()) } else { Ok(outage) }
+            });
+            assert_eq!(answer.unwrap(), outage);
+            assert_eq!(told.load(Ordering::Relaxed), outage, "an outage is told once");
+        }
+        let slept = clock.slept.lock().unwrap();
+        assert_eq!(slept.len(), 12);
+        for (number, slept) in slept.iter().enumerate() {
+            let most = Duration::from_secs(1 << (number % 4));
+            assert!(*slept >= most / 2 && *slept <= most, "wait {number}: {slept:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_help_is_not_tried() {
+        let (clock, told) = (Simulated::new(), Arc::default());
+        let patience = clock.patience(&told);
+        let mut calls = 0;
+        let answer: Result<()> = patience.attempt(|| {
+            calls += 1;
+            Err(error(Reason::AlreadyExists))
+        });
+        assert!(matches!(answer.unwrap_err().reason, Reason::AlreadyExists));
+        assert_eq!((calls, told.load(Ordering::Relaxed), clock.passed()), (1, 0, Duration::ZERO));
+    }
+
+    #[test]
+    fn patience_has_an_end() {
+        let (clock, told) = (Simulated::new(), Arc::default());
+        let patience = clock.patience(&told);
+        for (reached, longest) in [(false, AT_FIRST), (true, TO_PUT)] {
+            if reached {
+                patience.attempt(|| Ok(())).unwrap();
+            }
+            let before = clock.passed();
+            let answer: Result<()> = patience.attempt(|| Err(unreachable()));
+            assert!(answer.unwrap_err().is_retryable());
+            let lasted = clock.passed() - before;
+            assert!(lasted >= longest && lasted <= longest + WAITS.1, "given up after {lasted:?} of {longest:?}");
+            assert!(clock.slept.lock().unwrap().iter().all(|wait| *wait <= WAITS.1));
+        }
+        assert_eq!(told.load(Ordering::Relaxed), 2);
+    }
+
+    /// A long outage is over for everybody at once: who comes later gives up at the first failure.
+    #[test]
+    fn an_outage_is_that_of_all_threads() {
+        let (clock, told) = (Simulated::new(), Arc::default());
+        let patience = clock.patience(&told);
+        patience.attempt::<()>(|| Err(unreachable())).unwrap_err();
+        let before = clock.passed();
+        patience.attempt::<()>(|| Err(unreachable())).unwrap_err();
+        assert_eq!((clock.passed(), told.load(Ordering::Relaxed)), (before, 1));
+    }
+}
