@@ -14,6 +14,8 @@ use offsite::operations::backups::Which;
 use offsite::plan::StreamName;
 use offsite::receipt;
 use offsite::store::Location;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Encrypted off-site backups that only the key in the safe can open, and any OpenSSL can.
 #[derive(Parser)]
@@ -167,7 +169,8 @@ pub(crate) struct Backup {
     /// Without it OFFSITE_RECIPIENTS counts: names of files, one a line, or PEM text
     #[arg(short, long = "recipient", value_name = "CERT")]
     pub(crate) recipients: Vec<PathBuf>,
-    /// Where to: a directory. Only the last part of its path is made where it is missing
+    /// Where to: a directory, s3://BUCKET/PREFIX or sftp://USER@HOST/PATH. Of a directory's path only the last part is
+    /// made where it is missing
     #[arg(long, value_name = "STORE", env = "OFFSITE_STORE", value_parser = store())]
     pub(crate) to: Location,
     /// Whose backup this is, in the store [default: this machine's name]
@@ -306,7 +309,7 @@ pub(crate) struct Restore {
 /// A store to read from, and what of it.
 #[derive(Args)]
 pub(crate) struct FromStore {
-    /// Store to read from: a directory
+    /// Store to read from: a directory, s3://BUCKET/PREFIX or sftp://USER@HOST/PATH
     #[arg(long, value_name = "STORE", env = "OFFSITE_STORE", hide_env_values = true)]
     pub(crate) from: OsString,
     /// Only backups of this host; must be given where the store holds several, but for a list
@@ -320,6 +323,10 @@ pub(crate) struct FromStore {
     /// one a line
     #[arg(long = "signer", value_name = "SIGNER")]
     pub(crate) signers: Vec<OsString>,
+    /// Read what a bucket with versions held at that time, such as 2026-11-23 or
+    /// 2026-11-23T07:45:00Z: what was put later is not there
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) store_as_of: Option<OffsetDateTime>,
 }
 
 /// One backup of a store, and the key that opens it.
@@ -431,6 +438,12 @@ fn store() -> impl TypedValueParser<Value = Location> {
     OsStringValueParser::new().try_map(|text| Location::parse(&text))
 }
 
+/// A time (RFC 3339), or the first moment of a date in UTC.
+fn moment(text: &str) -> Result<OffsetDateTime, String> {
+    let whole = if text.contains(['T', 't']) { text.to_owned() } else { format!("{text}T00:00:00Z") };
+    OffsetDateTime::parse(&whole, &Rfc3339).map_err(|_| "not a time such as 2026-11-23T07:45:00Z".to_owned())
+}
+
 /// Days or weeks, in seconds.
 fn duration(text: &str) -> Result<u64, String> {
     let wrong = || "not a time, such as 90d or 12w".to_owned();
@@ -489,6 +502,15 @@ mod tests {
         assert_eq!(duration("2w"), Ok(14 * 86_400));
         for wrong in ["", "d", "90", "0d", "-1d", "1.5d", "36526d", "99999999999999999999d", "5217w6"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn moments() {
+        let day = moment("2026-11-23").unwrap();
+        assert_eq!(moment("2026-11-23T01:00:00+01:00"), Ok(day));
+        for wrong in ["", "today", "2026-11-31", "2026-11-23T07:45", "20261123"] {
+            assert!(moment(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -20,7 +20,7 @@ use offsite::files::Place;
 use offsite::operations::backups::{self, Found, Scope, Which};
 use offsite::operations::restore::Error as RestoreError;
 use offsite::pins::Pins;
-use offsite::store::{self, Location};
+use offsite::store::{self, Location, ReadSettings};
 use offsite::{Events, operations, shown};
 
 use crate::terminal::Progress;
@@ -115,8 +115,8 @@ pub(crate) struct OpenStore {
 }
 
 impl OpenStore {
-    pub(crate) fn new(arguments: &arguments::FromStore) -> Result<Self, Failure> {
-        let arguments::FromStore { from, host, set, signers } = arguments;
+    pub(crate) fn new(arguments: &arguments::FromStore, progress: &Progress) -> Result<Self, Failure> {
+        let arguments::FromStore { from, host, set, signers, store_as_of } = arguments;
         let location = Location::parse(from).map_err(|error| {
             let hint = "name it with --from, or in OFFSITE_STORE";
             Failure::Usage { text: error.to_string(), hint }
@@ -126,7 +126,8 @@ impl OpenStore {
         let lines = lines.filter(|line| !line.is_empty()).map(OsStr::from_bytes);
         let pins = Pins::read(signers.iter().map(OsString::as_os_str).chain(lines), host.as_ref())?;
         let scope = Scope { host: host.clone(), set: set.clone() };
-        Ok(Self { store: store::open_for_read(&location, None).map_err(offsite::Error::from)?, scope, pins })
+        let settings = ReadSettings { as_of: *store_as_of, notice: progress.notice() };
+        Ok(Self { store: store::open_for_read(&location, &settings).map_err(offsite::Error::from)?, scope, pins })
     }
 
     /// Decides for a backup.

@@ -63,6 +63,9 @@ pub enum Problem {
         /// When the store says that it was put.
         stored: OffsetDateTime,
     },
+    /// There are versions of it that somebody else put.
+    #[error("something else was put under its name; the oldest version is used")]
+    Rewritten,
     /// It is signed by somebody who is not trusted for this host.
     #[error("its signer is not trusted for this host: {0}")]
     NotPinned(Fingerprint),

@@ -13,10 +13,9 @@
 mod directory;
 mod error;
 mod location;
-#[expect(dead_code, reason = "for stores beyond this host")]
 mod pace;
-#[expect(dead_code, reason = "for stores beyond this host")]
 mod patience;
+mod s3;
 
 use std::fmt;
 use std::num::NonZero;
@@ -97,19 +96,20 @@ pub trait Read: Send + Sync {
         self.get(object, limit)
     }
 
-    /// Gets the oldest version of an object that `is_right` accepts; None where it accepts none. A
-    /// store without versions has one of each.
+    /// Hands every version of an object that is no longer than `limit` bytes to `each`, the oldest
+    /// first, until there is no more or `each` breaks; none where the store keeps no versions.
     ///
     /// # Errors
     ///
-    /// As [`Read::get`].
-    fn get_oldest(
+    /// [`Reason::Unreachable`], [`Reason::Io`].
+    fn versions(
         &self,
         object: &ObjectName,
         limit: usize,
-        is_right: &mut dyn FnMut(&[u8]) -> bool,
-    ) -> Result<Option<Vec<u8>>> {
-        Ok(Some(self.get(object, limit)?).filter(|bytes| is_right(bytes)))
+        each: &mut dyn FnMut(Vec<u8>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let _ = (object, limit, each);
+        Ok(())
     }
 
     /// Hands every object below a folder, at any depth, to `each`, in the order of the bytes of
@@ -201,6 +201,29 @@ impl PutSettings {
     }
 }
 
+/// How a store is opened to read from it.
+#[derive(Clone)]
+pub struct ReadSettings {
+    /// What was put later is not there: for stores that keep versions.
+    pub as_of: Option<OffsetDateTime>,
+    /// Is told when the store cannot be reached, and something therefore tried again.
+    pub notice: Notice,
+}
+
+impl ReadSettings {
+    /// What is there now, and nobody is told anything.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { as_of: None, notice: Arc::new(|_| {}) }
+    }
+}
+
+impl Default for ReadSettings {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Is told why something is tried again.
 pub type Notice = Arc<dyn Fn(&Error) + Send + Sync>;
 
@@ -213,23 +236,24 @@ pub type Notice = Arc<dyn Fn(&Error) + Send + Sync>;
 pub fn open_for_put(location: &Location, settings: &PutSettings) -> Result<Box<dyn Put>> {
     match location {
         Location::Directory(path) => Ok(Box::new(directory::DirectoryPut::open(path, settings.new_id)?)),
-        Location::S3(_) | Location::Sftp(_) => todo(location),
+        Location::S3(bucket) => Ok(Box::new(s3::S3Put::open(bucket, settings)?)),
+        Location::Sftp(_) => todo(location),
     }
 }
 
-/// Opens a store to read from it. Nothing is made. With `as_of`, what was put later is not there:
-/// for stores that keep versions.
+/// Opens a store to read from it. Nothing is made.
 ///
 /// # Errors
 ///
 /// [`Reason::NoStore`], [`Reason::NoVersions`], [`Reason::PermissionDenied`], [`Reason::Io`].
-pub fn open_for_read(location: &Location, as_of: Option<OffsetDateTime>) -> Result<Box<dyn Read>> {
+pub fn open_for_read(location: &Location, settings: &ReadSettings) -> Result<Box<dyn Read>> {
     match location {
-        Location::Directory(_) | Location::Sftp(_) if as_of.is_some() => {
+        Location::Directory(_) | Location::Sftp(_) if settings.as_of.is_some() => {
             Err(Error { store: location.to_string(), action: "read", object: None, reason: Reason::NoVersions })
         }
         Location::Directory(path) => Ok(Box::new(directory::DirectoryRead::open(path)?)),
-        Location::S3(_) | Location::Sftp(_) => todo(location),
+        Location::S3(bucket) => Ok(Box::new(s3::S3Read::open(bucket, settings)?)),
+        Location::Sftp(_) => todo(location),
     }
 }
 
@@ -245,7 +269,8 @@ fn todo<T>(location: &Location) -> Result<T> {
 pub fn open_for_delete(location: &Location) -> Result<Box<dyn Delete>> {
     match location {
         Location::Directory(path) => Ok(Box::new(directory::DirectoryDelete::open(path)?)),
-        Location::S3(_) | Location::Sftp(_) => todo(location),
+        Location::S3(bucket) => Ok(Box::new(s3::S3Delete::open(bucket)?)),
+        Location::Sftp(_) => todo(location),
     }
 }
 

@@ -115,13 +115,13 @@ impl Host {
     }
 
     fn latest(&self) -> Found {
-        let store = store::open_for_read(&self.location(), None).unwrap();
+        let store = store::open_for_read(&self.location(), &store::ReadSettings::new()).unwrap();
         choose(store.as_ref(), &Scope::default(), Which::Latest, &Pins::default(), &self.heard).unwrap()
     }
 
     /// The stream of the latest backup by its plan. Everything is compared with everything else.
     fn stream(&self) -> Vec<u8> {
-        let store = store::open_for_read(&self.location(), None).unwrap();
+        let store = store::open_for_read(&self.location(), &store::ReadSettings::new()).unwrap();
         let backup = backups::Backup::open(store.as_ref(), &self.key, &self.latest()).unwrap();
         let slices = backup.slices().unwrap();
         let mut plan = Vec::new();
@@ -158,7 +158,7 @@ impl Host {
 
     /// The names of all objects.
     fn objects(&self) -> BTreeSet<String> {
-        let store = store::open_for_read(&self.location(), None).unwrap();
+        let store = store::open_for_read(&self.location(), &store::ReadSettings::new()).unwrap();
         let mut names = BTreeSet::new();
         let mut each = |listed: Listed| {
             names.insert(listed.object.to_string());
@@ -310,7 +310,7 @@ fn receipts_form_a_chain() {
     host.now += Duration::MINUTE;
     host.backup(files(&[&root])).unwrap();
     let second = host.latest();
-    let store = store::open_for_read(&host.location(), None).unwrap();
+    let store = store::open_for_read(&host.location(), &store::ReadSettings::new()).unwrap();
     let receipt = |found: &Found| backups::Backup::open(store.as_ref(), &host.key, found).unwrap().receipt().clone();
     assert_eq!(receipt(&first).previous, Previous::None(NoPrevious::NoState));
     match receipt(&second).previous {
@@ -396,7 +396,7 @@ fn a_receipt_that_is_too_old_is_not_put_again() {
     host.now += Duration::DAY * 2;
     host.backup(files(&[&root])).unwrap();
     assert!(host.heard.has("ReceiptUnconfirmed"));
-    let store = store::open_for_read(&host.location(), None).unwrap();
+    let store = store::open_for_read(&host.location(), &store::ReadSettings::new()).unwrap();
     let backup = backups::Backup::open(store.as_ref(), &host.key, &host.latest()).unwrap();
     assert_eq!(backup.receipt().unconfirmed.len(), 1);
     assert!(matches!(backup.receipt().previous, Previous::Receipt(_)));
@@ -416,7 +416,7 @@ fn a_receipt_that_was_confirmed_is_not_unconfirmed_later() {
     fs::copy(&receipt, set.join(format!("receipt-{backup}.p7s"))).unwrap();
     host.now += Duration::DAY * 2;
     host.backup(files(&[&root])).unwrap();
-    let store = store::open_for_read(&host.location(), None).unwrap();
+    let store = store::open_for_read(&host.location(), &store::ReadSettings::new()).unwrap();
     let opened = backups::Backup::open(store.as_ref(), &host.key, &host.latest()).unwrap();
     assert_eq!(opened.receipt().unconfirmed, []);
     assert!(matches!(opened.receipt().previous, Previous::Receipt(link) if link.backup == backup));

@@ -19,8 +19,8 @@ use crate::terminal::Progress;
 use crate::words;
 
 pub(crate) fn run(arguments: &arguments::Files) -> Result<(), Failure> {
-    let source = OpenStore::new(&arguments.of.store)?;
     let progress = Progress::silent();
+    let source = OpenStore::new(&arguments.of.store, &progress)?;
     conclude(print(arguments, &source, &progress), &progress)
 }
 

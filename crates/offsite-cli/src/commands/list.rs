@@ -24,6 +24,8 @@ struct Report<'a> {
     /// When the store says that its receipt was put.
     stored: String,
     status: String,
+    /// Whether the store hides it since somebody deleted it.
+    hidden: bool,
     given: String,
     files: u64,
     folders: u64,
@@ -45,6 +47,7 @@ impl<'a> Report<'a> {
             end: rfc_3339(found.end),
             stored: rfc_3339(found.stored),
             status: found.status.to_string(),
+            hidden: found.hidden,
             given: found.given.to_string(),
             files: found.counts.files,
             folders: found.counts.folders,
@@ -59,8 +62,8 @@ impl<'a> Report<'a> {
 }
 
 pub(crate) fn run(arguments: &arguments::List) -> Result<(), Failure> {
-    let source = OpenStore::new(&arguments.store)?;
     let progress = Progress::silent();
+    let source = OpenStore::new(&arguments.store, &progress)?;
     let listed = operations::list(&*source.store, &source.scope, &source.pins, &progress);
     conclude(listed.map_err(Failure::from).and_then(|all| print(&all, arguments.json)), &progress)
 }
@@ -101,7 +104,7 @@ fn as_table(all: &[Found]) -> String {
             found.name.set.to_string(),
             found.name.backup.to_string(),
             words::date_and_time(found.start()),
-            found.status.to_string(),
+            if found.hidden { "hidden".to_owned() } else { found.status.to_string() },
             found.counts.files.to_string(),
             words::size(found.counts.bytes),
             words::size(found.stored_bytes),

@@ -17,12 +17,12 @@ use crate::terminal::{self, Progress};
 use crate::words::counted;
 
 pub(crate) fn run(arguments: &arguments::Restore) -> Result<(), Failure> {
-    let source = OpenStore::new(&arguments.of.store)?;
+    let progress = Progress::silent();
+    let source = OpenStore::new(&arguments.of.store, &progress)?;
     let output = output(arguments);
     if let Some(output) = &output {
         refuse_terminal(output, "send it to a file or a pipe")?;
     }
-    let progress = Progress::silent();
     let restored = perform(arguments, &source, output.as_ref(), &progress);
     progress.clear();
     let told = restored.and_then(|(name, restored)| tell(arguments, &name, &restored, output.as_ref(), &progress));

@@ -15,9 +15,7 @@ use crate::store;
 pub fn list(store: &dyn store::Read, scope: &Scope, pins: &Pins, events: &dyn Events) -> Result<Vec<Found>> {
     let mut all = Vec::new();
     backups::survey(store, scope, pins, events, &mut |found, _| {
-        if let Some(damage) = found.distrust() {
-            events.damage(&damage);
-        }
+        found.findings().for_each(|damage| events.damage(&damage));
         all.push(found);
     })?;
     if all.is_empty() && *scope != Scope::default() {

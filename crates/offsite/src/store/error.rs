@@ -58,6 +58,27 @@ pub enum Reason {
         /// The directory that it would lie in.
         parent: PathBuf,
     },
+    /// The bucket does not exist.
+    #[error("there is no such bucket")]
+    NoBucket,
+    /// Nothing says which region a bucket of Amazon's is in.
+    #[error("its region is not known")]
+    NoRegion,
+    /// The bucket is in another region than was said.
+    #[error("the bucket is in another region{}", .region.as_ref().map(|region| format!(", {region}")).unwrap_or_default())]
+    Elsewhere {
+        /// The region, where the service tells.
+        region: Option<String>,
+    },
+    /// Nothing says who asks.
+    #[error("no credentials were found: {0}")]
+    NoCredentials(String),
+    /// Whoever answers is not trusted to be the store.
+    #[error("its certificate is not trusted: {0}")]
+    NotTrusted(String),
+    /// The service knows no such request.
+    #[error("{0}")]
+    Unsupported(String),
     /// A store that keeps no versions was asked for what it held at another time.
     #[error("it keeps no versions of its objects")]
     NoVersions,

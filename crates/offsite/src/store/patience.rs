@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -62,8 +62,7 @@ impl Patience {
     }
 
     /// For those who read or delete.
-    pub(super) fn short() -> Self {
-        let notice: Notice = Arc::new(|_| {});
+    pub(super) fn short(notice: Notice) -> Self {
         Self { longest: TO_READ, ..Self::new(notice) }
     }
 }
@@ -117,6 +116,7 @@ fn jittered(time: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;

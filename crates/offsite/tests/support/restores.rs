@@ -9,7 +9,7 @@ use offsite::names::BackupId;
 use offsite::operations::backups::{Backup, Scope, Which, choose};
 use offsite::operations::restore::{Error, Restore, Restored, To, Watch, restore_backup};
 use offsite::pins::Pins;
-use offsite::store::{Location, open_for_read};
+use offsite::store::{Location, ReadSettings, open_for_read};
 use offsite::{Damage, Events, Warning};
 
 /// Keeps what is lost; nothing else may happen.
@@ -45,7 +45,8 @@ impl Watch for Heard {
 /// Restores a backup of a store with the private key in a file.
 fn restore(store: &Path, private: &Path, backup: BackupId, to: To<'_>) -> Result<Restored, Error> {
     let key = KeyFile::read(&std::fs::read(private).unwrap()).unwrap().unlock(None).unwrap();
-    let store = open_for_read(&Location::Directory(store.to_path_buf()), None).map_err(offsite::Error::from)?;
+    let store =
+        open_for_read(&Location::Directory(store.to_path_buf()), &ReadSettings::new()).map_err(offsite::Error::from)?;
     let heard = Heard::default();
     let found = choose(&*store, &Scope::default(), Which::Id(backup), &Pins::default(), &heard)?;
     let backup = Backup::open(&*store, &key, &found)?;

@@ -174,7 +174,7 @@ impl SmallStore {
     }
 
     pub(crate) fn read(&self) -> Box<dyn Read> {
-        store::open_for_read(&Location::Directory(self.path()), None).unwrap()
+        store::open_for_read(&Location::Directory(self.path()), &store::ReadSettings::new()).unwrap()
     }
 
     /// The file of an object.

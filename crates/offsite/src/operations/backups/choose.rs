@@ -52,6 +52,7 @@ pub fn choose(store: &dyn store::Read, scope: &Scope, which: Which, pins: &Pins,
             Ok((found, _)) => match found.distrust() {
                 Some(damage) => damage,
                 None => {
+                    found.findings().for_each(|damage| events.damage(&damage));
                     counting.push(found);
                     return Ok(());
                 }

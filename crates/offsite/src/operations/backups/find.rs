@@ -50,6 +50,12 @@ pub struct Found {
     pub receipt: Hashed,
     /// When the store says that the receipt was put.
     pub stored: OffsetDateTime,
+    /// Whether the store hides the receipt since somebody deleted it. It keeps it, so the backup
+    /// counts.
+    pub hidden: bool,
+    /// Whether somebody put something else under the receipt's name. The store keeps versions, and this
+    /// is the oldest one that verifies.
+    pub rewritten: bool,
     /// When the backup ended.
     pub end: OffsetDateTime,
     /// What was backed up.
@@ -74,6 +80,12 @@ impl Found {
         (self.trust == Verdict::NotPinned).then(|| Damage { object: self.name.receipt(), problem })
     }
 
+    /// What is wrong with its receipt, though it counts.
+    pub fn findings(&self) -> impl Iterator<Item = Damage> {
+        let rewritten = self.rewritten.then(|| Damage { object: self.name.receipt(), problem: Problem::Rewritten });
+        rewritten.into_iter().chain(self.distrust())
+    }
+
     /// When the backup started, as it says itself.
     #[must_use]
     pub fn start(&self) -> OffsetDateTime {
@@ -91,6 +103,9 @@ impl Found {
 pub(super) struct Listing {
     pub(super) name: BackupName,
     stored: OffsetDateTime,
+    /// Whether there is more than one version of it, or it is hidden.
+    disturbed: bool,
+    hidden: bool,
 }
 
 /// Reads and verifies all receipts in the scope, one at a time, ordered by host, set and id. What is
@@ -138,7 +153,10 @@ pub(super) fn listings(store: &dyn store::Read, scope: &Scope, events: &dyn Even
     let mut listings = Vec::new();
     store.list(&scope.folder(), &mut |listed| {
         match BackupName::of_receipt(&listed.object) {
-            Some(name) if scope.holds(&name) => listings.push(Listing { name, stored: listed.time }),
+            Some(name) if scope.holds(&name) => {
+                let disturbed = listed.versions > 1 || listed.hidden;
+                listings.push(Listing { name, stored: listed.time, disturbed, hidden: listed.hidden });
+            }
             Some(_) => {}
             None => events.damage(&Damage { object: listed.object, problem: Problem::NotAReceipt }),
         }
@@ -151,11 +169,16 @@ pub(super) fn listings(store: &dyn store::Read, scope: &Scope, events: &dyn Even
 
 /// Reads and verifies a receipt; None where it is no longer there.
 fn read(store: &dyn store::Read, listing: &Listing, pins: &Pins) -> Result<Option<(Found, Receipt)>> {
-    let Listing { name, stored } = listing;
+    let Listing { name, stored, .. } = listing;
     let object = name.receipt();
+    if listing.disturbed
+        && let Some(read) = read_versions(store, listing, pins)?
+    {
+        return Ok(Some(read));
+    }
     let problem = match store.get(&object, receipt::limits::SIZE) {
         Ok(message) => match verify(&message, name, *stored) {
-            Ok(receipt) => return Ok(Some((found(&message, &receipt, listing, pins), receipt))),
+            Ok(receipt) => return Ok(Some((found(&message, &receipt, listing, pins, false), receipt))),
             Err(problem) => problem,
         },
         Err(error) => match error.reason {
@@ -170,6 +193,20 @@ fn read(store: &dyn store::Read, listing: &Listing, pins: &Pins) -> Result<Optio
     Err(Damage { object, problem }.into())
 }
 
+/// The oldest version that verifies: names are given once, so what came later is somebody else's.
+fn read_versions(store: &dyn store::Read, listing: &Listing, pins: &Pins) -> Result<Option<(Found, Receipt)>> {
+    let mut right: Option<(Vec<u8>, Receipt)> = None;
+    let mut others = false;
+    store.versions(&listing.name.receipt(), receipt::limits::SIZE, &mut |message| {
+        match (&right, verify(&message, &listing.name, listing.stored)) {
+            (None, Ok(receipt)) => right = Some((message, receipt)),
+            (right, _) => others |= right.as_ref().is_none_or(|(right, _)| *right != message),
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(right.map(|(message, receipt)| (found(&message, &receipt, listing, pins, others), receipt)))
+}
+
 fn verify(message: &[u8], name: &BackupName, stored: OffsetDateTime) -> Result<Receipt, Problem> {
     let BackupName { host, set, backup } = name;
     let receipt = receipt::open(message, host, set, *backup).map_err(Problem::Receipt)?;
@@ -177,11 +214,13 @@ fn verify(message: &[u8], name: &BackupName, stored: OffsetDateTime) -> Result<R
     if signed - stored > AHEAD { Err(Problem::Future { signed, stored }) } else { Ok(receipt) }
 }
 
-fn found(message: &[u8], receipt: &Receipt, listing: &Listing, pins: &Pins) -> Found {
+fn found(message: &[u8], receipt: &Receipt, listing: &Listing, pins: &Pins, rewritten: bool) -> Found {
     Found {
         name: listing.name.clone(),
         receipt: Hashed::of(message),
         stored: listing.stored,
+        hidden: listing.hidden,
+        rewritten,
         end: receipt.end,
         given: receipt.given,
         status: receipt.status(),

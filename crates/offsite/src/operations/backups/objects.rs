@@ -1,5 +1,7 @@
 //! Getting what a receipt lists.
 
+use std::ops::ControlFlow;
+
 use offsite_cms as cms;
 
 use crate::damage::{Damage, Problem};
@@ -8,7 +10,8 @@ use crate::hashes::{Hashed, Sha256};
 use crate::names::ObjectName;
 use crate::store::{self, Reason};
 
-/// Gets an object that must be so long and have this hash.
+/// Gets an object that must be so long and have this hash. Where the store keeps versions, one of them
+/// may be it, whatever became of the object since.
 pub(super) fn get(store: &dyn store::Read, object: &ObjectName, expected: Hashed) -> Result<Vec<u8>> {
     get_in(store, object, expected, Vec::new())
 }
@@ -20,6 +23,25 @@ pub(super) fn get_in(
     expected: Hashed,
     memory: Vec<u8>,
 ) -> Result<Vec<u8>> {
+    match get_current(store, object, expected, memory) {
+        Err(Error::Damage(damage)) => get_older(store, object, expected)?.ok_or(Error::Damage(damage)),
+        got => got,
+    }
+}
+
+fn get_older(store: &dyn store::Read, object: &ObjectName, expected: Hashed) -> Result<Option<Vec<u8>>> {
+    let mut right = None;
+    store.versions(object, usize::try_from(expected.size).unwrap_or(usize::MAX), &mut |bytes| {
+        if Hashed::of(&bytes) != expected {
+            return ControlFlow::Continue(());
+        }
+        right = Some(bytes);
+        ControlFlow::Break(())
+    })?;
+    Ok(right)
+}
+
+fn get_current(store: &dyn store::Read, object: &ObjectName, expected: Hashed, memory: Vec<u8>) -> Result<Vec<u8>> {
     let damage = |problem| Error::from(Damage { object: object.clone(), problem });
     let limit = usize::try_from(expected.size).unwrap_or(usize::MAX);
     let bytes = store.get_in(object, limit, memory).map_err(|error| match error.reason {

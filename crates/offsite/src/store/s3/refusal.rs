@@ -1,0 +1,185 @@
+//! Why a request failed: the service refused it ([`Refusal`]), or it was lost on the way ([`Lost`]).
+//! Either travels through OpenDAL as the source of its error, and is found again by [`reason`].
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+
+use http::{HeaderMap, StatusCode};
+use opendal_core::ErrorKind;
+
+use crate::store::Reason;
+
+/// No more than that of an answer is read for its words.
+pub(super) const LONGEST: usize = 64 << 10;
+
+/// What a service answered instead of doing what it was asked for: a status (RFC 9110 §15), and the code
+/// and message of S3's error responses.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    code: String,
+    message: String,
+    /// The region that the bucket is in, where the service tells.
+    region: Option<String>,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+        let body = String::from_utf8_lossy(body);
+        let region = headers.get("x-amz-bucket-region").and_then(|region| region.to_str().ok());
+        Self {
+            status,
+            code: element(&body, "Code").unwrap_or_default(),
+            message: element(&body, "Message").unwrap_or_default(),
+            region: region.map(|region| region.escape_debug().to_string()),
+        }
+    }
+
+    pub(super) fn into_error(self) -> opendal_core::Error {
+        opendal_core::Error::new(self.kind(), self.to_string()).set_source(self)
+    }
+
+    fn kind(&self) -> ErrorKind {
+        match self.status {
+            StatusCode::NOT_FOUND => ErrorKind::NotFound,
+            StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => ErrorKind::PermissionDenied,
+            _ => ErrorKind::Unexpected,
+        }
+    }
+
+    /// What that means for the one who asked. Codes: Amazon S3 API Reference, "Error responses".
+    fn reason(&self) -> Reason {
+        let told = || io::Error::other(self.to_string());
+        match (self.status.as_u16(), &*self.code) {
+            (_, "NoSuchBucket") => Reason::NoBucket,
+            (_, "NoSuchKey" | "NoSuchVersion") | (404 | 405, _) => Reason::NotFound,
+            (412, _) => Reason::AlreadyExists,
+            (_, code) if code.contains("Quota") || code.contains("StorageFull") => Reason::Full(told()),
+            (507, _) => Reason::Full(told()),
+            // A part was lost or altered on the way, another request has the same name just now, or the
+            // service cannot answer for the moment.
+            (
+                _,
+                "RequestTimeout"
+                | "IncompleteBody"
+                | "BadDigest"
+                | "InvalidDigest"
+                | "XAmzContentChecksumMismatch"
+                | "ConditionalRequestConflict"
+                | "OperationAborted"
+                | "SlowDown",
+            )
+            | (408 | 409 | 429 | 499 | 500 | 502 | 503 | 504, _) => Reason::Unreachable(told()),
+            (401 | 403, _) | (_, "ExpiredToken" | "InvalidToken") => Reason::PermissionDenied(told()),
+            (501, _) => Reason::Unsupported(self.to_string()),
+            (300..=399, _) => Reason::Elsewhere { region: self.region.clone() },
+            _ => Reason::Io(told()),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&*self.code, &*self.message) {
+            ("", _) => write!(f, "the service answered {}", self.status),
+            (code, "") => write!(f, "the service answered {}, {code}", self.status.as_u16()),
+            (code, message) => write!(f, "the service answered {}, {code}: {message}", self.status.as_u16()),
+        }
+    }
+}
+
+impl StdError for Refusal {}
+
+/// The text of the first XML element of this name, made fit for a terminal.
+fn element(text: &str, name: &str) -> Option<String> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    let (inner, _) = rest.split_once(&format!("</{name}>"))?;
+    let inner = inner.replace("&quot;", "\"").replace("&apos;", "'").replace("&lt;", "<").replace("&gt;", ">");
+    let inner = inner.replace("&amp;", "&");
+    let short: String = inner.trim().trim_end_matches('.').chars().take(300).collect();
+    Some(short.escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\""))
+}
+
+/// An error, and what caused it. One that an error of the system's was made of is not its source, but
+/// lies within.
+fn causes<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        let within = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
+        within.map(|error| error as &(dyn StdError + 'static)).or_else(|| error.source())
+    })
+}
+
+/// Why no answer came, or not all of it.
+#[derive(Debug)]
+pub(super) enum Lost {
+    /// Nothing moved for too long.
+    Stalled,
+    /// Whoever answered is not the one that its certificate is trusted for.
+    NotTrusted(String),
+    /// Whoever answered speaks no TLS, or none that we do.
+    Tls(String),
+    /// Anything else that befalls connections.
+    Connection(String),
+}
+
+impl Lost {
+    pub(super) fn new(error: &(dyn StdError + 'static)) -> Self {
+        match causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
+            Some(rustls::Error::InvalidCertificate(error)) => Self::NotTrusted(error.to_string()),
+            Some(error) => Self::Tls(error.to_string()),
+            None => Self::Connection(causes(error).last().map_or_else(String::new, ToString::to_string)),
+        }
+    }
+
+    pub(super) fn into_error(self) -> opendal_core::Error {
+        opendal_core::Error::new(ErrorKind::Unexpected, self.to_string()).set_source(self)
+    }
+
+    fn reason(&self) -> Reason {
+        match self {
+            Self::NotTrusted(why) => Reason::NotTrusted(why.clone()),
+            Self::Tls(_) => Reason::Io(io::Error::other(self.to_string())),
+            Self::Stalled => Reason::Unreachable(io::Error::new(io::ErrorKind::TimedOut, self.to_string())),
+            Self::Connection(_) => Reason::Unreachable(io::Error::other(self.to_string())),
+        }
+    }
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stalled => f.write_str("nothing moved for a minute"),
+            Self::Tls(why) => write!(f, "TLS: {why}"),
+            Self::NotTrusted(why) | Self::Connection(why) => f.write_str(why),
+        }
+    }
+}
+
+impl StdError for Lost {}
+
+/// What OpenDAL says where there is nothing to sign with.
+const SIGNING: &str = "signing http request";
+
+/// What an error of OpenDAL means.
+pub(super) fn reason(error: &opendal_core::Error) -> Reason {
+    let causes = || causes(error);
+    if error.message() == SIGNING {
+        return Reason::NoCredentials(causes().last().map_or_else(String::new, ToString::to_string));
+    }
+    let refusal = causes().find_map(|cause| cause.downcast_ref::<Refusal>()).map(Refusal::reason);
+    let lost = || causes().find_map(|cause| cause.downcast_ref::<Lost>()).map(Lost::reason);
+    refusal.or_else(lost).unwrap_or_else(|| other(error, causes().last()))
+}
+
+/// What OpenDAL and its signer found out by themselves.
+fn other(error: &opendal_core::Error, cause: Option<&(dyn StdError + 'static)>) -> Reason {
+    let told = || cause.map_or_else(|| error.message().to_owned(), ToString::to_string);
+    match error.kind() {
+        ErrorKind::NotFound => Reason::NotFound,
+        ErrorKind::ConditionNotMatch => Reason::AlreadyExists,
+        ErrorKind::PermissionDenied => Reason::PermissionDenied(io::Error::other(told())),
+        _ if error.is_temporary() => Reason::Unreachable(io::Error::other(told())),
+        _ => Reason::Io(io::Error::other(told())),
+    }
+}

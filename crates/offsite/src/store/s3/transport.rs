@@ -1,0 +1,211 @@
+//! HTTP for S3. OpenDAL's own transport lacks three things:
+//!
+//! - A deadline by lack of progress, whatever the size of an object and the speed of the line: a
+//!   request fails once nothing has moved for [`STALLED`].
+//! - A limit on the rate of what is sent.
+//! - Errors in the service's own words: what is no success becomes a [`Refusal`].
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use futures::future::{Either, select};
+use futures::{FutureExt, Stream, StreamExt};
+use http::{Request, Response};
+use http_body::{Frame, SizeHint};
+use opendal_core::raw::Operation;
+use opendal_core::{Buffer, HttpBody, HttpTransport};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+use super::refusal::{LONGEST, Lost, Refusal};
+use crate::store::pace::Pace;
+
+/// A request fails once nothing has moved for so long.
+const STALLED: Duration = Duration::from_secs(60);
+
+/// A body is handed over in pieces of so many bytes.
+const PIECE: usize = 64 << 10;
+
+/// How much of a body may be in the system's buffers after it was handed over: the usual maximum.
+const BUFFERED: u64 = 4 << 20;
+
+/// The slowest line that is waited for, in bytes a second. The kernel ends a connection whose other
+/// end is silent long before.
+const SLOWEST: u64 = 16 << 10;
+
+/// Sends requests, and gives back the answers.
+pub(super) struct Transport {
+    client: reqwest::Client,
+    pace: Arc<Pace>,
+}
+
+impl Transport {
+    pub(super) fn new(pace: Pace) -> Result<Self, Lost> {
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls()?)
+            .user_agent(concat!("offsite/", env!("CARGO_PKG_VERSION")))
+            // The signature of a request is good for one place only.
+            .redirect(reqwest::redirect::Policy::none())
+            // The retries are the caller's, who must know of each attempt.
+            .retry(reqwest::retry::never())
+            .connect_timeout(STALLED / 2)
+            .tcp_user_timeout(STALLED)
+            .tcp_keepalive(STALLED / 4)
+            .build();
+        let client = client.map_err(|error| Lost::new(&error))?;
+        Ok(Self { client, pace: Arc::new(pace) })
+    }
+
+    async fn send(&self, request: Request<Buffer>) -> Result<reqwest::Response, Lost> {
+        let (head, body) = request.into_parts();
+        let progress = Arc::new(Progress::new());
+        let length = body.len() as u64;
+        let sending = Sending { rest: body, pace: self.pace.clone(), wait: None, progress: progress.clone() };
+        let request = Request::from_parts(head, reqwest::Body::wrap(sending));
+        let request = reqwest::Request::try_from(request).map_err(|error| Lost::new(&error))?;
+        let mut answer = Box::pin(self.client.execute(request));
+        loop {
+            let deadline = progress.deadline(length);
+            match select(answer, Box::pin(sleep_until(deadline))).await {
+                Either::Left((answer, _)) => return answer.map_err(|error| Lost::new(&error)),
+                Either::Right(_) if progress.deadline(length) <= deadline => return Err(Lost::Stalled),
+                Either::Right((_, unanswered)) => answer = unanswered,
+            }
+        }
+    }
+}
+
+impl HttpTransport for Transport {
+    async fn fetch(&self, request: Request<Buffer>) -> opendal_core::Result<Response<HttpBody>> {
+        // Those of OpenDAL's credential providers speak to other services.
+        let is_s3 = request.extensions().get::<Operation>().is_some();
+        let answer = self.send(request).await.map_err(Lost::into_error)?;
+        let (status, headers, length) = (answer.status(), answer.headers().clone(), answer.content_length());
+        let stream = Receiving { stream: Box::pin(answer.bytes_stream()), stalled: Box::pin(sleep(STALLED)) };
+        let mut body = HttpBody::new(stream, length);
+        if is_s3 && !status.is_success() {
+            let text = first_bytes(&mut body).await;
+            return Err(Refusal::new(status, &headers, &text).into_error());
+        }
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        Ok(response)
+    }
+}
+
+/// The beginning of an answer that tells what is wrong. That it cannot be read is no reason to hide its
+/// status.
+async fn first_bytes(body: &mut HttpBody) -> Vec<u8> {
+    use opendal_core::raw::oio::ReadStream;
+
+    let mut text = Vec::new();
+    while text.len() < LONGEST {
+        match body.read().await {
+            Ok(piece) if !piece.is_empty() => text.extend_from_slice(&piece.to_bytes()),
+            _ => break,
+        }
+    }
+    text.truncate(LONGEST);
+    text
+}
+
+/// Trusts what the system trusts, or `SSL_CERT_FILE` and `SSL_CERT_DIR` name; where nothing is found,
+/// as in an empty directory tree, the authorities that browsers trust.
+fn tls() -> Result<ClientConfig, Lost> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.map_err(|error| Lost::new(&error))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// When something of a request moved last.
+struct Progress(Mutex<(Instant, bool)>);
+
+impl Progress {
+    fn new() -> Self {
+        Self(Mutex::new((Instant::now(), false)))
+    }
+
+    fn note(&self, is_sent: bool) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), is_sent);
+    }
+
+    /// When the request fails unless something moves before. What was handed over last may still be in
+    /// the system's buffers.
+    fn deadline(&self, length: u64) -> Instant {
+        let (moved, is_sent) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let draining = if is_sent { length.min(BUFFERED) / SLOWEST } else { 0 };
+        moved + STALLED + Duration::from_secs(draining)
+    }
+}
+
+/// A request's body: handed over in pieces, at the pace.
+struct Sending {
+    rest: Buffer,
+    pace: Arc<Pace>,
+    wait: Option<Pin<Box<Sleep>>>,
+    progress: Arc<Progress>,
+}
+
+impl http_body::Body for Sending {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let length = self.rest.chunk().len().min(PIECE);
+        if length == 0 {
+            return Poll::Ready(None);
+        }
+        let sending = &mut *self;
+        let wait = sending.wait.get_or_insert_with(|| Box::pin(sleep(sending.pace.delay(length))));
+        ready!(wait.as_mut().poll(context));
+        sending.wait = None;
+        let piece = sending.rest.copy_to_bytes(length);
+        sending.progress.note(sending.rest.is_empty());
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+}
+
+/// An answer's body, which fails when it stalls.
+struct Receiving<S> {
+    stream: Pin<Box<S>>,
+    stalled: Pin<Box<Sleep>>,
+}
+
+impl<S: Stream<Item = reqwest::Result<Bytes>>> Stream for Receiving<S> {
+    type Item = opendal_core::Result<Buffer>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.stream.poll_next_unpin(context) {
+            Poll::Ready(piece) => {
+                self.stalled.as_mut().reset(Instant::now() + STALLED);
+                let piece = piece.map(|piece| piece.map(Buffer::from));
+                Poll::Ready(piece.map(|piece| piece.map_err(|error| Lost::new(&error).into_error())))
+            }
+            Poll::Pending => match self.stalled.poll_unpin(context) {
+                Poll::Ready(()) => Poll::Ready(Some(Err(Lost::Stalled.into_error()))),
+                Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+}
