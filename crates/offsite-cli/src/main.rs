@@ -3,9 +3,10 @@
 mod arguments;
 mod commands;
 mod exit;
+mod glibc;
 mod host;
 mod interrupt;
-mod memory;
+
 mod terminal;
 mod words;
 
@@ -17,7 +18,7 @@ use rustix::process::{Resource, Rlimit};
 use crate::arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
-    memory::share();
+    glibc::set();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return exit::of_usage(&error),

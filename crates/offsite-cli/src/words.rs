@@ -9,6 +9,7 @@ use offsite::cms::{self, KeyError, SliceProblem, UsageError};
 use offsite::index::PlanError;
 use offsite::operations::restore;
 use offsite::receipt::NoPrevious;
+use offsite::store::{self, Reason};
 use offsite::{Error, PinProblem, Warning, shown};
 use time::{OffsetDateTime, UtcOffset};
 
@@ -105,6 +106,7 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
         Error::Exists { replaceable: true, .. } => Some("choose another name, or replace it with --force"),
         Error::Exists { replaceable: false, .. } => Some("choose another name: this file is not overwritten"),
         Error::Cms { source, .. } => of_cms(source),
+        Error::Store(error) => of_store(error),
         Error::InUse(_) => Some("wait for it to end, or start this one with --wait"),
         Error::CommandNotStarted { .. } => {
             Some("after --exec NAME -- comes a program and its arguments, without a shell")
@@ -119,6 +121,28 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
         }
         Error::Pin { problem: PinProblem::NoHost, .. } => {
             Some("name the host with --host, or give a folder with a HOST.pem for each")
+        }
+        _ => None,
+    }
+}
+
+fn of_store(error: &store::Error) -> Option<&'static str> {
+    match &error.reason {
+        Reason::NoRegion => Some("name it in the location, s3://BUCKET?region=NAME, or in AWS_REGION"),
+        Reason::Elsewhere { .. } => Some("name the bucket's region in its location: s3://BUCKET?region=NAME"),
+        Reason::NoBucket => Some("an administrator makes the bucket; docs/s3.md says how"),
+        Reason::NoCredentials(_) => {
+            Some("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile of the AWS tools: ?profile=NAME")
+        }
+        Reason::NotTrusted(_) => {
+            Some("name the authority's certificates in SSL_CERT_FILE, if this is your own service")
+        }
+        Reason::Unsupported(_) => {
+            Some("a service without conditional puts, such as Backblaze B2, needs ?conditional=off in the location")
+        }
+        Reason::NoVersions => Some("--store-as-of is for buckets that keep versions"),
+        Reason::Unreachable(_) => {
+            Some("run it again later; where a line or proxy cuts long uploads, a smaller --slice-size may get through")
         }
         _ => None,
     }

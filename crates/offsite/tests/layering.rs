@@ -121,7 +121,7 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
         "offsite-cli",
         &[
             &["arguments", "words"],
-            &["host", "memory", "terminal"],
+            &["glibc", "host", "terminal"],
             &["exit"],
             &["interrupt"],
             &["commands"],
@@ -194,7 +194,7 @@ fn unsafe_code_is_in_one_place() {
         let with_unsafe = modules(name).into_iter().filter(|(_, code)| code.contains("unsafe "));
         places.extend(with_unsafe.map(|(module, _)| format!("{name}/{module}")));
     }
-    assert_eq!(places, ["offsite-cms/ffi", "offsite-cli/memory"]);
+    assert_eq!(places, ["offsite-cms/ffi", "offsite-cli/glibc"]);
 }
 
 fn folder(name: &str) -> PathBuf {

@@ -17,6 +17,9 @@ const TO_PUT: Duration = Duration::from_secs(10 * 60);
 /// How long an outage may last in the midst of reading, where somebody waits for the answer.
 const TO_READ: Duration = Duration::from_secs(2 * 60);
 
+/// What is over sooner is not worth a word, once the store has answered.
+const HICCUP: Duration = Duration::from_secs(5);
+
 /// The first wait and the longest one; each is twice the one before it.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
@@ -35,6 +38,8 @@ struct State {
     reached: bool,
     /// When the outage at hand was first seen.
     outage: Option<Instant>,
+    /// Whether it has been told.
+    told: bool,
 }
 
 /// The time, and how it passes.
@@ -56,7 +61,7 @@ impl Clock for SystemClock {
 }
 
 impl Patience {
-    /// For those who put. Of each outage `notice` is told once.
+    /// For those who put. Of each outage that is more than a hiccup `notice` is told once.
     pub(super) fn new(notice: Notice) -> Self {
         Self { notice, longest: TO_PUT, state: Mutex::default(), clock: SystemClock }
     }
@@ -76,7 +81,7 @@ impl<C: Clock> Patience<C> {
             match call() {
                 Err(error) if error.is_retryable() => self.wait(wait, error)?,
                 answer => {
-                    *self.state() = State { reached: true, outage: None };
+                    *self.state() = State { reached: true, ..State::default() };
                     return answer;
                 }
             }
@@ -88,14 +93,14 @@ impl<C: Clock> Patience<C> {
     fn wait(&self, wait: Duration, error: Error) -> Result<()> {
         let now = self.clock.now();
         let mut state = self.state();
-        let is_new = state.outage.is_none();
-        let since = *state.outage.get_or_insert(now);
-        let longest = if state.reached { self.longest } else { AT_FIRST };
-        drop(state);
-        if now.saturating_duration_since(since) >= longest {
+        let lasted = now.saturating_duration_since(*state.outage.get_or_insert(now));
+        let (hiccup, longest) = if state.reached { (HICCUP, self.longest) } else { (Duration::ZERO, AT_FIRST) };
+        if lasted >= longest {
             return Err(error);
         }
-        if is_new {
+        let is_news = lasted >= hiccup && !std::mem::replace(&mut state.told, lasted >= hiccup);
+        drop(state);
+        if is_news {
             (self.notice)(&error);
         }
         self.clock.sleep(jittered(wait));
@@ -167,7 +172,7 @@ mod tests {
         let (clock, told) = (Simulated::new(), Arc::default());
         let patience = clock.patience(&told);
         for outage in 1..=3 {
-            let mut left = 5;
+            let mut left = 6;
             let answer = patience.attempt(|| {
                 left -= 1;
                 if left > 0 { Err(unreachable()) } else { Ok(outage) }
@@ -176,11 +181,28 @@ mod tests {
             assert_eq!(told.load(Ordering::Relaxed), outage, "an outage is told once");
         }
         let slept = clock.slept.lock().unwrap();
-        assert_eq!(slept.len(), 12);
+        assert_eq!(slept.len(), 15);
         for (number, slept) in slept.iter().enumerate() {
-            let most = Duration::from_secs(1 << (number % 4));
+            let most = Duration::from_secs(1 << (number % 5));
             assert!(*slept >= most / 2 && *slept <= most, "wait {number}: {slept:?}");
         }
+    }
+
+    #[test]
+    fn a_hiccup_is_not_told() {
+        let (clock, told) = (Simulated::new(), Arc::default());
+        let patience = clock.patience(&told);
+        patience.attempt(|| Ok(())).unwrap();
+        for _ in 0..10 {
+            let mut left = 2;
+            patience
+                .attempt(|| {
+                    left -= 1;
+                    if left > 0 { Err(unreachable()) } else { Ok(()) }
+                })
+                .unwrap();
+        }
+        assert_eq!((clock.slept.lock().unwrap().len(), told.load(Ordering::Relaxed)), (10, 0));
     }
 
     #[test]

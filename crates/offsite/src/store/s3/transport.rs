@@ -18,7 +18,7 @@ use http_body::{Frame, SizeHint};
 use opendal_core::raw::Operation;
 use opendal_core::{Buffer, HttpBody, HttpTransport};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use super::refusal::{LONGEST, Lost, Refusal};
 use crate::store::pace::Pace;
@@ -35,6 +35,12 @@ const BUFFERED: u64 = 4 << 20;
 /// The slowest line that is waited for, in bytes a second. The kernel ends a connection whose other
 /// end is silent long before.
 const SLOWEST: u64 = 16 << 10;
+
+/// Where a virtual machine of Amazon's is told its credentials. Elsewhere nobody may answer at all.
+const METADATA_SERVICE: &str = "169.254.169.254";
+
+/// As the AWS tools have it, twice over.
+const METADATA_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Sends requests, and gives back the answers.
 pub(super) struct Transport {
@@ -82,7 +88,12 @@ impl HttpTransport for Transport {
     async fn fetch(&self, request: Request<Buffer>) -> opendal_core::Result<Response<HttpBody>> {
         // Those of OpenDAL's credential providers speak to other services.
         let is_s3 = request.extensions().get::<Operation>().is_some();
-        let answer = self.send(request).await.map_err(Lost::into_error)?;
+        let is_metadata = request.uri().host() == Some(METADATA_SERVICE);
+        let answer = match (self.send(request), is_metadata) {
+            (answer, true) => timeout(METADATA_PATIENCE, answer).await.unwrap_or(Err(Lost::Stalled)),
+            (answer, false) => answer.await,
+        };
+        let answer = answer.map_err(Lost::into_error)?;
         let (status, headers, length) = (answer.status(), answer.headers().clone(), answer.content_length());
         let stream = Receiving { stream: Box::pin(answer.bytes_stream()), stalled: Box::pin(sleep(STALLED)) };
         let mut body = HttpBody::new(stream, length);
