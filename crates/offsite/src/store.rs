@@ -96,6 +96,11 @@ pub trait Read: Send + Sync {
         self.get(object, limit)
     }
 
+    /// How many gets at once serve the store best.
+    fn at_once(&self) -> usize {
+        2
+    }
+
     /// Hands every version of an object that is no longer than `limit` bytes to `each`, the oldest
     /// first, until there is no more or `each` breaks; none where the store keeps no versions.
     ///

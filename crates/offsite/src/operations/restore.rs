@@ -58,6 +58,11 @@ pub trait Slices: Sync {
     ///
     /// Why there is none.
     fn open(&self, name: SliceName, memory: Vec<u8>) -> crate::Result<OpenedSlice>;
+
+    /// How many are best opened at once, ahead of those who want them.
+    fn at_once(&self) -> usize {
+        2
+    }
 }
 
 impl Slices for SliceReader<'_> {
@@ -67,6 +72,10 @@ impl Slices for SliceReader<'_> {
 
     fn open(&self, name: SliceName, memory: Vec<u8>) -> crate::Result<OpenedSlice> {
         self.open_in(name, memory)
+    }
+
+    fn at_once(&self) -> usize {
+        self.store().at_once()
     }
 }
 
@@ -319,9 +328,6 @@ fn make_target(path: &Path, existing: Existing) -> Result<()> {
 /// Most threads that decompress: beyond that, the file system is what takes the time.
 const THREADS: usize = 8;
 
-/// Threads that open slices ahead.
-const OPENERS: usize = 2;
-
 /// Most entries and places in jobs that wait: some 2 MiB.
 const WAITING: usize = 16 << 10;
 
@@ -384,7 +390,7 @@ impl<S: Slices> Run<'_, S> {
         };
         thread::scope(|scope| {
             let flow = &flow;
-            for _ in 0..OPENERS {
+            for _ in 0..self.slices.at_once() {
                 scope.spawn(|| flow.guarded(|| flow.open_ahead()));
             }
             let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| flow.guarded(|| flow.work()))).collect();

@@ -311,6 +311,10 @@ impl Read for S3Read {
         })
     }
 
+    fn at_once(&self) -> usize {
+        AT_ONCE
+    }
+
     fn versions(
         &self,
         object: &ObjectName,

@@ -91,6 +91,11 @@ impl<'a> SliceReader<'a> {
         Ok(Self { store, key, name: name.clone(), runs })
     }
 
+    /// The store that they lie in.
+    pub(in crate::operations) fn store(&self) -> &'a dyn store::Read {
+        self.store
+    }
+
     /// The run that put a slice, and what the slice must be.
     fn find(&self, name: SliceName) -> Option<(&Run, Known)> {
         let run = self.runs.get(&name.backup)?;

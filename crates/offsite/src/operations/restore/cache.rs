@@ -9,16 +9,16 @@ use super::{OpenedSlice, Slices};
 use crate::index::PlanError;
 use crate::plan::SliceName;
 
-/// Memory for opened slices, in bytes: 64 MiB, four slices of the usual size. Frames come in the order
-/// in which they lie, so one or two are in use and two are being fetched. Large files whose chunks
-/// lie in more slices by turns open some of them again.
-const MEMORY: u64 = 64 << 20;
+/// Memory for opened slices that are in use, in bytes: 32 MiB, two slices of the usual size. Frames come
+/// in the order in which they lie, so one or two are in use while others are being fetched. Large files
+/// whose chunks lie in more slices by turns open some of them again.
+const IN_USE: u64 = 32 << 20;
+
+/// Memory for each slice that is opened ahead, in bytes: 16 MiB, as the usual size.
+const EACH_AHEAD: u64 = 16 << 20;
 
 /// As many slices fit in any case, however large they are.
 const FEWEST: usize = 3;
-
-/// Most slices that are opened before anybody wants them.
-const AHEAD: usize = 2;
 
 /// Most failed slices that are remembered; others fail anew.
 const FAILED: usize = 1024;
@@ -41,6 +41,8 @@ struct State {
     /// The number of the last job that has begun.
     reached: u64,
     stopped: bool,
+    /// How many bytes all slots may have, unless they are the fewest.
+    memory: u64,
 }
 
 struct Slot {
@@ -86,6 +88,7 @@ impl<'a, S: Slices> Cache<'a, S> {
             clock: 0,
             reached: 0,
             stopped: false,
+            memory: IN_USE + slices.at_once() as u64 * EACH_AHEAD,
         };
         Self { slices, state: Mutex::new(state), changed: Condvar::new() }
     }
@@ -160,7 +163,7 @@ impl<'a, S: Slices> Cache<'a, S> {
         let mut state = self.lock();
         while !state.stopped && job > state.reached {
             let ahead = state.slots.values().filter(|slot| slot.wanted_by > state.reached).count();
-            if ahead < AHEAD || state.slots.contains_key(&name) {
+            if ahead < self.slices.at_once() || state.slots.contains_key(&name) {
                 // Whoever wants it gets the error.
                 drop(self.get_for(name, job, state));
                 return;
@@ -208,7 +211,7 @@ impl<S: Slices> Drop for Opening<'_, '_, S> {
 impl State {
     /// Lets go of slices that nobody uses, the longest unused first, until another fits.
     fn make_room(&mut self, size: u64) -> bool {
-        while self.slots.len() >= FEWEST && self.bytes + size > MEMORY {
+        while self.slots.len() >= FEWEST && self.bytes + size > self.memory {
             let unused = self
                 .slots
                 .iter()
