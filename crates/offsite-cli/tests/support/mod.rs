@@ -6,7 +6,9 @@
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
 pub(crate) mod host;
+pub(crate) mod ports;
 pub(crate) mod room;
+pub(crate) mod s3_server;
 
 use std::ffi::OsString;
 use std::fmt::Debug;
