@@ -4,7 +4,13 @@
 
 mod support;
 
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use support::proxy::{Connections, Cut, Fault, Proxy, Shape};
 use support::s3_server::{Bucket, HOST, Identity, Kind, PREFIX, Refused, S3Server};
+use support::{Run, Words, run};
 
 fn denied<T>() -> Result<T, Refused> {
     Err(Refused { status: 403, code: "AccessDenied".to_owned() })
@@ -102,10 +108,181 @@ fn a_server_comes_back_with_what_it_held() {
     let bucket = server.bucket(Kind::Plain);
     bucket.put("x", &support::sample(1 << 20));
     server.stop();
-    assert!(std::net::TcpStream::connect(server.address()).is_err(), "somebody still listens");
+    assert!(TcpStream::connect(server.address()).is_err(), "somebody still listens");
     assert_eq!(other.bucket(Kind::Plain).keys(), [""; 0]);
     server.start_again();
     support::assert_same(&bucket.get("x"), &support::sample(1 << 20), "a restart");
     bucket.put("y", b"more");
     assert_eq!(bucket.keys(), ["x", "y"]);
+}
+
+const MIB: usize = 1 << 20;
+
+/// A bucket, and a proxy before its server.
+fn by_proxy() -> (Proxy, Bucket) {
+    let server = S3Server::shared();
+    (Proxy::before(server.address()), server.bucket(Kind::Plain))
+}
+
+fn curl(line: &str) -> Command {
+    let mut command = Command::new("curl");
+    command.words("--silent --noproxy *").words(line);
+    command
+}
+
+/// Puts the bytes, as `key`, with options of `curl`. It prints the status and how much was sent.
+fn curl_puts(proxy: &Proxy, bucket: &Bucket, key: &str, bytes: &[u8], options: &str) -> Run {
+    let folder = support::folder();
+    let body = support::file(&folder, "body", bytes);
+    let url = bucket.url(proxy.address(), "put_object", key);
+    run(curl("-H Expect: -o /dev/null -w %{http_code},%{size_upload}").words(options).arg("-T").arg(body).arg(url))
+}
+
+/// The status that a put was answered with, and how many bytes of the body were sent.
+fn status_and_sent(run: &Run) -> (u16, usize) {
+    let text = text(run);
+    let (status, sent) = text.split_once(',').unwrap_or_else(|| panic!("{}", run.story()));
+    (status.parse().unwrap(), sent.parse().unwrap())
+}
+
+#[track_caller]
+fn assert_put(run: &Run) {
+    assert_eq!(status_and_sent(run).0, 200, "{}", run.story());
+}
+
+fn text(run: &Run) -> String {
+    String::from_utf8(run.stdout.clone()).unwrap()
+}
+
+#[test]
+fn the_proxy_forwards_and_notes_each_request() {
+    let (proxy, bucket) = by_proxy();
+    let bytes = support::sample(MIB);
+    let key = format!("data/{HOST}/x");
+    bucket.put_by(Identity::Host, proxy.address(), &key, &bytes, true).unwrap();
+    let requests = proxy.take_requests();
+    assert_eq!(requests.len(), 1, "{requests:?}");
+    let put = &requests[0];
+    assert_eq!((&*put.method, put.path()), ("PUT", &*format!("/{}/{key}", bucket.name())));
+    assert_eq!(put.header("if-none-match"), Some("*"));
+    assert!(put.headers.iter().any(|(name, _)| name.starts_with("x-amz-checksum-")), "{put:?}");
+    // The client waits for a word before it sends the body.
+    assert_eq!(put.header("expect"), Some("100-continue"));
+    assert_eq!((put.header("content-length"), put.fault), (Some(&*MIB.to_string()), None));
+    support::assert_same(&bucket.get(&key), &bytes, "a put by way of the proxy");
+
+    let got = run(curl("-f").arg(bucket.url(proxy.address(), "get_object", &key))).ok();
+    support::assert_same(&got.stdout, &bytes, "a get by way of the proxy");
+    let requests = proxy.take_requests();
+    assert_eq!((requests.len(), &*requests[0].method), (1, "GET"));
+    assert!(requests[0].target.starts_with(&format!("{}?X-Amz-", put.path())), "{requests:?}");
+    assert!(proxy.take_requests().is_empty());
+}
+
+#[test]
+fn requests_meet_the_faults_that_are_set() {
+    let (proxy, bucket) = by_proxy();
+    // More than the sockets' buffers hold.
+    let bytes = support::sample(32 * MIB);
+    // What curl makes of each (its exit code), and whether the object is there afterwards.
+    let faults = [
+        (Fault::Status(500), 0, false),
+        (Fault::Status(503), 0, false),
+        (Fault::Reset, 56, false),
+        (Fault::Swallow, 28, false),
+        (Fault::Stall, 28, false),
+        (Fault::LoseAnswer, 56, true),
+    ];
+    let mut there = Vec::new();
+    for (number, (fault, code, arrives)) in faults.into_iter().enumerate() {
+        let key = format!("{number}");
+        proxy.fail_next(&[fault]);
+        let put = curl_puts(&proxy, &bucket, &key, &bytes, "--max-time 5").fails(code);
+        let (status, sent) = status_and_sent(&put);
+        let backs_up = matches!(fault, Fault::Stall | Fault::Reset);
+        assert_eq!(sent < bytes.len(), backs_up, "{fault:?}: {}", put.story());
+        if let Fault::Status(expected) = fault {
+            assert_eq!(status, expected);
+        }
+        if arrives {
+            support::assert_same(&bucket.get(&key), &bytes, &put.story());
+            there.push(key);
+        }
+        assert_eq!(bucket.keys(), there, "{fault:?}");
+        assert_eq!(proxy.take_requests().pop().unwrap().fault, Some(fault));
+    }
+    // One fault, one request.
+    assert_put(&curl_puts(&proxy, &bucket, "0", &bytes, ""));
+    // A client that waits for a word before it sends the body gets the answer instead.
+    proxy.fail_next(&[Fault::Status(503)]);
+    let refused = bucket.put_by(Identity::Admin, proxy.address(), "other", &bytes, true).unwrap_err();
+    assert_eq!(refused, Refused { status: 503, code: "SlowDown".to_owned() });
+    assert_eq!(bucket.keys(), ["0", &*there[0]]);
+}
+
+#[test]
+fn a_share_of_requests_fails_and_the_same_ones_each_time() {
+    let (proxy, bucket) = by_proxy();
+    let statuses = |seed| {
+        proxy.fail_share(20, &[Fault::Status(500), Fault::Status(503)], seed);
+        let urls = format!("http://{}/{}/[1-200]", proxy.address(), bucket.name());
+        let run = run(curl("-o /dev/null -w %{http_code}\\n").arg(urls)).ok();
+        text(&run).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let first = statuses(1);
+    assert_eq!(first.len(), 200);
+    for (status, least, most) in [("500", 8, 36), ("503", 8, 36), ("403", 140, 180)] {
+        let count = first.iter().filter(|code| *code == status).count();
+        assert!((least..=most).contains(&count), "{status}: {count}");
+    }
+    assert_eq!(statuses(1), first);
+    assert_ne!(statuses(2), first);
+    proxy.fail_none();
+    assert_put(&curl_puts(&proxy, &bucket, "x", b"x", ""));
+}
+
+#[test]
+fn connections_are_refused_and_cut() {
+    let (proxy, bucket) = by_proxy();
+    let bytes = support::sample(4 * MIB);
+    let mut before = TcpStream::connect(proxy.address()).unwrap();
+    proxy.connections(Connections::Refuse);
+    assert_eq!(std::io::Read::read(&mut before, &mut [0]).unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    curl_puts(&proxy, &bucket, "x", &bytes, "").fails(7);
+    for how in [Cut::Reset, Cut::End] {
+        proxy.connections(Connections::Cut { after: 2 << 20, how });
+        let put = curl_puts(&proxy, &bucket, "x", &bytes, "--max-time 20");
+        assert!(!put.succeeded() && !put.ended(28), "{how:?}: {}", put.story());
+        assert_put(&curl_puts(&proxy, &bucket, "small", b"x", ""));
+    }
+    assert_eq!(bucket.keys(), ["small"]);
+    proxy.connections(Connections::Pass);
+    assert_put(&curl_puts(&proxy, &bucket, "x", &bytes, ""));
+    let methods: Vec<_> = proxy.take_requests().into_iter().map(|request| request.method).collect();
+    assert_eq!(methods, ["PUT"; 5]);
+}
+
+#[test]
+fn the_line_has_a_rate_and_a_round_trip() {
+    let (proxy, bucket) = by_proxy();
+    let bytes = support::sample(20 * MIB);
+    let seconds = |line: &Proxy, megabits| {
+        line.shape(Shape::new(0, megabits));
+        let start = Instant::now();
+        assert_put(&curl_puts(line, &bucket, "x", &bytes, ""));
+        start.elapsed().as_secs_f64()
+    };
+    let (slow, fast) = (seconds(&proxy, 25), seconds(&proxy, 100));
+    // Four, but for what the server takes for itself.
+    assert!((2.5..5.0).contains(&(slow / fast)), "25 Mbit/s: {slow} s; 100 Mbit/s: {fast} s");
+
+    // One connection and ten requests on it, one after the other.
+    let trips = |round_trip| {
+        proxy.shape(Shape { delay: Duration::from_millis(round_trip) / 2, rate: None });
+        let start = Instant::now();
+        run(curl("-o /dev/null").arg(format!("http://{}/{}/[1-10]", proxy.address(), bucket.name()))).ok();
+        start.elapsed()
+    };
+    let (near, far) = (trips(0), trips(200));
+    assert!(far >= Duration::from_millis(11 * 200) && near < far / 2, "{near:?} and {far:?}");
 }

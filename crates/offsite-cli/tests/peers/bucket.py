@@ -15,7 +15,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 # One try, so that a test sees what became of its one request.
-s3 = boto3.client("s3", region_name="us-east-1", config=Config(retries={"total_max_attempts": 1}))
+config = Config(retries={"total_max_attempts": 1}, signature_version="s3v4")
+s3 = boto3.client("s3", region_name="us-east-1", config=config)
 
 
 def create(args):
@@ -84,6 +85,12 @@ def delete(args):
     return {"version": answer.get("VersionId"), "marker": answer.get("DeleteMarker", False)}
 
 
+def url(args):
+    """A URL with which anybody may do this for an hour."""
+    options = {"Bucket": args.bucket, "Key": args.key}
+    return s3.generate_presigned_url(args.action, Params=options)
+
+
 def hide(args):
     """Deletes every object without naming a version: where there are versions, they stay."""
     hidden = keys(args)
@@ -103,6 +110,7 @@ def arguments():
         (get, "bucket key file --version"),
         (retention, "bucket key --version"),
         (delete, "bucket key --version --bypass"),
+        (url, "bucket key action"),
         (hide, "bucket --prefix"),
     ]:
         command = commands.add_parser(work.__name__)

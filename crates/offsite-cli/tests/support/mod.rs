@@ -7,6 +7,7 @@
 
 pub(crate) mod host;
 pub(crate) mod ports;
+pub(crate) mod proxy;
 pub(crate) mod room;
 pub(crate) mod s3_server;
 
@@ -35,6 +36,11 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn succeeded(&self) -> bool {
         self.code == Some(0)
+    }
+
+    /// Whether the program ended with `code`.
+    pub(crate) fn ended(&self, code: i32) -> bool {
+        self.code == Some(code)
     }
 
     /// Panics with all there is to know unless the program ended well.
