@@ -1,0 +1,318 @@
+//! Backups in buckets of a real server: by a credential that may only put, over lines that fail, and
+//! after attacks on what is stored.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::process::Command;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::host::{Host, end, json, start, until};
+use support::proxy::{Connections, Cut, Fault, Proxy, Shape};
+use support::s3_server::{Bucket, Identity, Kind, PREFIX, S3Server};
+use support::{Run, Words, assert_same, run, sample};
+
+const MIB: usize = 1 << 20;
+
+/// A host with a file of some slices of 1 MiB, and a small one.
+fn host() -> Host {
+    let host = Host::new();
+    host.write("tree/large", sample(6 * MIB));
+    host.write("tree/small", "small");
+    host
+}
+
+/// `offsite backup` to a location by the credential that may only put.
+fn backup(host: &Host, to: &str, line: &str) -> Command {
+    let mut command = host.backup("--slice-size 1M");
+    command.words(line).arg("tree");
+    Identity::Host.at(&mut command).env("OFFSITE_STORE", to);
+    command
+}
+
+/// Another command, by the credential that may only read.
+fn read(host: &Host, from: &str, line: &str) -> Command {
+    let mut command = host.offsite(line);
+    Identity::Reader.at(&mut command).env("OFFSITE_STORE", from);
+    command
+}
+
+#[track_caller]
+fn listed(host: &Host, from: &str) -> Vec<Value> {
+    json(&run(&mut read(host, from, "list --json")).ok()).as_array().unwrap().clone()
+}
+
+/// Restores with `line`, and compares with what there was.
+#[track_caller]
+fn assert_restores(host: &Host, from: &str, line: &str, code: i32) -> Run {
+    let target = host.path("restored");
+    let _ = std::fs::remove_dir_all(&target);
+    let restored = run(read(host, from, "restore -k key.pem --into restored").words(line)).fails(code);
+    assert_same(&support::read(&target.join("tree/large")), &sample(6 * MIB), &restored.story());
+    assert_same(&support::read(&target.join("tree/small")), b"small", &restored.story());
+    restored
+}
+
+#[test]
+fn whoever_may_only_put_backs_up_with_one_request_an_object() {
+    let server = S3Server::shared();
+    let host = host();
+    for prefix in ["", PREFIX] {
+        let (bucket, proxy) = (server.bucket(Kind::Plain), Proxy::before(server.address()));
+        let by_proxy = bucket.location_by(prefix, proxy.address());
+        run(&mut backup(&host, &by_proxy, "")).ok();
+        run(&mut backup(&host, &by_proxy, "")).ok().does_not_say("begins anew");
+        let requests = proxy.take_requests();
+        let mut keys: Vec<_> = requests
+            .iter()
+            .map(|request| {
+                assert_eq!(request.method, "PUT", "{request:?}");
+                assert!(!request.target.contains('?'), "{request:?}");
+                assert_eq!(request.header("if-none-match"), Some("*"), "{request:?}");
+                assert!(request.header("x-amz-checksum-crc32c").is_some(), "{request:?}");
+                let key = request.path().strip_prefix(&format!("/{}/", bucket.name())).unwrap();
+                key.replace("%20", " ")
+            })
+            .collect();
+        keys.sort();
+        assert_eq!(keys, bucket.keys());
+        assert!(keys.len() > 20 && keys.iter().all(|key| key.starts_with(prefix)), "{keys:?}");
+        let from = bucket.location_by(prefix, server.address());
+        assert_eq!(listed(&host, &from).len(), 2);
+        assert_restores(&host, &from, "", 0);
+    }
+}
+
+#[test]
+fn a_locked_bucket_takes_backups() {
+    let bucket = S3Server::shared().bucket(Kind::Lock("COMPLIANCE"));
+    let host = host();
+    run(&mut backup(&host, &bucket.location(), "")).ok();
+    for version in bucket.versions() {
+        assert_eq!(bucket.delete_version(&version.key, &version.id).unwrap_err().status, 403, "{version:?}");
+    }
+    assert_restores(&host, &bucket.location(), "", 0);
+}
+
+/// Somebody with all rights but that to delete versions puts other bytes over every object, or hides
+/// all of them.
+#[test]
+fn what_was_overwritten_or_hidden_is_restored() {
+    let host = host();
+    let attacks: [(&str, fn(&Bucket), i32); 2] = [
+        (
+            "overwritten",
+            |bucket| bucket.keys().iter().for_each(|key| bucket.put(key, b"junk")),
+            // What was put over receipts is damage that was found.
+            4,
+        ),
+        ("hidden", |bucket| assert!(!bucket.hide().is_empty()), 0),
+    ];
+    for (name, attack, code) in attacks {
+        let bucket = S3Server::shared().bucket(Kind::Versions);
+        let from = bucket.location();
+        run(&mut backup(&host, &from, "")).ok();
+        // The service tells times to the second.
+        thread::sleep(Duration::from_millis(1500));
+        let before = now();
+        thread::sleep(Duration::from_millis(1500));
+        attack(&bucket);
+        let restored = assert_restores(&host, &from, "", code);
+        assert_restores(&host, &from, &format!("--store-as-of {before}"), 0);
+        let list = run(&mut read(&host, &from, "list --json")).fails(code);
+        let list = json(&list);
+        assert_eq!((list.as_array().unwrap().len(), &list[0]["hidden"]), (1, &Value::Bool(name == "hidden")), "{name}");
+        if code == 4 {
+            restored.says("something else was put under its name; the oldest version is used");
+        }
+        run(&mut read(&host, &from, "list --host here --store-as-of 2020-01-01")).fails(1).says("no backup");
+    }
+}
+
+fn now() -> String {
+    let now = run(Command::new("date").words("-u +%Y-%m-%dT%H:%M:%SZ")).ok();
+    String::from_utf8(now.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn what_is_wrong_with_a_location_is_told() {
+    let server = S3Server::shared();
+    let (bucket, host) = (server.bucket(Kind::Plain), host());
+    let to = bucket.location();
+    let fails = |command: &mut Command, code: i32, words: &[&str]| {
+        let failed = run(command).fails(code).one_error();
+        words.iter().fold(failed, |failed, words| failed.says(words));
+    };
+    fails(
+        backup(&host, &to, "").env("AWS_SECRET_ACCESS_KEY", "wrong"),
+        1,
+        &["cannot put data/here/default/", "403, SignatureDoesNotMatch"],
+    );
+    fails(backup(&host, &to, "").env("AWS_ACCESS_KEY_ID", "nobody"), 1, &["403, InvalidAccessKeyId"]);
+    fails(
+        backup(&host, &to, "").env_remove("AWS_ACCESS_KEY_ID").env("HOME", host.path("tmp")),
+        1,
+        &["no credentials were found", "hint: set AWS_ACCESS_KEY_ID"],
+    );
+    fails(&mut backup(&host, &to, "--host other"), 1, &["cannot put data/other/default/", "403, AccessDenied"]);
+    let elsewhere = format!("s3://nowhere?endpoint=http://{}", server.address());
+    fails(Identity::Admin.at(&mut read(&host, &elsewhere, "list")), 1, &["there is no such bucket", "hint:"]);
+    fails(&mut read(&host, "s3://bucket", "list"), 1, &["its region is not known", "hint: name it in the location"]);
+    fails(&mut backup(&host, "s3://key:secret@bucket", ""), 2, &["holds no password or access key"]);
+    let https = to.replace("http://", "https://");
+    fails(&mut read(&host, &https, "list"), 1, &["cannot list receipts: TLS: "]);
+    fails(&mut read(&host, "store", "list --store-as-of 2026-01-01"), 1, &["keeps no versions", "hint: --store-as-of"]);
+    assert!(bucket.keys().is_empty());
+}
+
+/// Nobody is there: it is told soon, tried for a minute, and given up.
+#[test]
+fn a_store_that_is_not_there_is_given_up() {
+    let host = host();
+    let nobody = Proxy::before(S3Server::shared().address());
+    nobody.connections(Connections::Refuse);
+    let cases = [
+        (format!("s3://b?endpoint=http://{}", nobody.address()), "Connection refused"),
+        ("s3://b?endpoint=http://nobody.invalid".to_owned(), "failed to lookup address"),
+    ];
+    thread::scope(|scope| {
+        for (number, (to, why)) in cases.iter().enumerate() {
+            let host = &host;
+            scope.spawn(move || {
+                let line = format!("--set set-{number}");
+                let failed = run(&mut backup(host, to, &line)).fails(1).one_error().says(why);
+                failed.says("; trying again").says("hint: run it again later");
+            });
+        }
+    });
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_ends_it() {
+    let host = host();
+    run(&mut host.bash(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=127.0.0.1 \
+         -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE -keyout tls.pem -out tls-cert.pem",
+    ))
+    .ok();
+    let ports = support::ports::Ports::claim();
+    let address = ports.address(0);
+    let mut server = Command::new("openssl");
+    server.words("s_server -quiet -www -cert tls-cert.pem -key tls.pem -accept").arg(address.to_string());
+    let mut server = server.current_dir(host.path(".")).spawn().unwrap();
+    until("the server listens", || std::net::TcpStream::connect(address).is_ok());
+    let to = format!("s3://b?endpoint=https://{address}");
+    run(&mut read(&host, &to, "list"))
+        .fails(1)
+        .one_error()
+        .says("its certificate is not trusted")
+        .says("SSL_CERT_FILE");
+    // One that is trusted gets as far as the answer, which is none of S3.
+    let trusted = run(read(&host, &to, "list").env("SSL_CERT_FILE", host.path("tls-cert.pem"))).fails(1).one_error();
+    trusted.does_not_say("not trusted");
+    server.kill().unwrap();
+    server.wait().unwrap();
+}
+
+/// A backup by way of a proxy that does its worst meanwhile; how it ends, and the bucket.
+fn disturbed(kind: Kind, disturb: impl FnOnce(&Proxy)) -> (Host, Run, Arc<S3Server>, Bucket, Proxy) {
+    let server = S3Server::shared();
+    let (host, bucket, proxy) = (host(), server.bucket(kind), Proxy::before(server.address()));
+    disturb(&proxy);
+    let run = run(&mut backup(&host, &bucket.location_by("", proxy.address()), ""));
+    (host, run, server, bucket, proxy)
+}
+
+#[test]
+fn a_tenth_of_all_requests_fails_and_the_backup_does_not() {
+    let seed: u64 = std::env::var("OFFSITE_TEST_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(|| std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs());
+    println!("to do it again: OFFSITE_TEST_SEED={seed}");
+    let faults = [Fault::Status(500), Fault::Status(503), Fault::Reset, Fault::LoseAnswer];
+    let (host, backed_up, _server, bucket, proxy) =
+        disturbed(Kind::Versions, |proxy| proxy.fail_share(10, &faults, seed));
+    backed_up.ok();
+    // Reading meets the same.
+    assert_restores(&host, &bucket.location_by("", proxy.address()), "", 0);
+    assert!(proxy.take_requests().iter().any(|request| request.fault.is_some()), "no request failed");
+    // No object was put twice.
+    let versions = bucket.versions();
+    assert!(versions.iter().all(|version| version.latest), "{versions:?}");
+}
+
+#[test]
+fn an_answer_that_is_lost_is_no_failure() {
+    let (host, backed_up, _server, bucket, _) =
+        disturbed(Kind::Plain, |proxy| proxy.fail_next(&[Fault::LoseAnswer; 5]));
+    backed_up.ok();
+    assert_restores(&host, &bucket.location(), "", 0);
+}
+
+/// Slices of 1 MiB pass, and a connection carries some of them.
+#[test]
+fn connections_that_are_cut_are_made_anew() {
+    for how in [Cut::Reset, Cut::End] {
+        let (host, backed_up, _server, bucket, _) =
+            disturbed(Kind::Plain, |proxy| proxy.connections(Connections::Cut { after: 5 * MIB as u64, how }));
+        backed_up.ok();
+        assert_restores(&host, &bucket.location(), "", 0);
+    }
+}
+
+/// Slices that no connection carries: an error that says what may help, and nothing that looks like
+/// a backup.
+#[test]
+fn slices_too_long_for_the_line_are_an_error() {
+    let server = S3Server::shared();
+    let (host, bucket, proxy) = (host(), server.bucket(Kind::Plain), Proxy::before(server.address()));
+    proxy.connections(Connections::Cut { after: 2 * MIB as u64, how: Cut::Reset });
+    let to = bucket.location_by("", proxy.address());
+    let failed = run(&mut backup(&host, &to, "--slice-size 4M")).fails(1).one_error();
+    failed.says("cannot put data/here/default/").says("a smaller --slice-size may get through");
+    assert!(bucket.keys().iter().all(|key| !key.starts_with("receipts/")), "{:?}", bucket.keys());
+    run(&mut read(&host, &bucket.location(), "list --host here")).fails(1).says("no backup");
+}
+
+#[test]
+fn a_server_that_stops_and_comes_back() {
+    let server = S3Server::start();
+    let (host, bucket) = (Host::new(), server.bucket(Kind::Plain));
+    host.write("tree/large", sample(6 * MIB));
+    host.write("tree/small", "small");
+    let child = start(&mut backup(&host, &bucket.location(), "--limit-upload 1M"));
+    until("the first slice is there", || !bucket.keys().is_empty());
+    server.stop();
+    thread::sleep(Duration::from_secs(8));
+    server.start_again();
+    let (code, said) = end(child);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("; trying again"), "{said}");
+    assert_restores(&host, &bucket.location(), "", 0);
+}
+
+#[test]
+fn a_slow_line_is_only_slow() {
+    let (host, backed_up, _server, bucket, _) = disturbed(Kind::Plain, |proxy| proxy.shape(Shape::new(100, 4)));
+    backed_up.ok();
+    assert_restores(&host, &bucket.location(), "", 0);
+}
+
+/// The limit is kept, by all that is put at once: half of it takes twice as long, or nearly.
+#[test]
+fn an_upload_keeps_to_its_limit() {
+    let (server, host) = (S3Server::shared(), host());
+    let takes = |limit: &str| {
+        let bucket = server.bucket(Kind::Plain);
+        let begun = Instant::now();
+        run(&mut backup(&host, &bucket.location(), &format!("--limit-upload {limit}"))).ok();
+        begun.elapsed()
+    };
+    let (slow, fast) = (takes("1M"), takes("4M"));
+    assert!(slow > 2 * fast, "{slow:?}, {fast:?}");
+}
