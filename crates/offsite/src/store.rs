@@ -16,6 +16,7 @@ mod location;
 mod pace;
 mod patience;
 mod s3;
+mod sftp;
 
 use std::fmt;
 use std::num::NonZero;
@@ -242,7 +243,7 @@ pub fn open_for_put(location: &Location, settings: &PutSettings) -> Result<Box<d
     match location {
         Location::Directory(path) => Ok(Box::new(directory::DirectoryPut::open(path, settings.new_id)?)),
         Location::S3(bucket) => Ok(Box::new(s3::S3Put::open(bucket, settings)?)),
-        Location::Sftp(_) => todo(location),
+        Location::Sftp(location) => Ok(Box::new(sftp::SftpPut::open(location, settings)?)),
     }
 }
 
@@ -258,12 +259,8 @@ pub fn open_for_read(location: &Location, settings: &ReadSettings) -> Result<Box
         }
         Location::Directory(path) => Ok(Box::new(directory::DirectoryRead::open(path)?)),
         Location::S3(bucket) => Ok(Box::new(s3::S3Read::open(bucket, settings)?)),
-        Location::Sftp(_) => todo(location),
+        Location::Sftp(location) => Ok(Box::new(sftp::SftpRead::open(location, settings.notice.clone())?)),
     }
-}
-
-fn todo<T>(location: &Location) -> Result<T> {
-    Err(Error { store: location.to_string(), action: "open", object: None, reason: Reason::NoStore })
 }
 
 /// Opens a store to delete from it. Nothing is made.
@@ -275,7 +272,7 @@ pub fn open_for_delete(location: &Location) -> Result<Box<dyn Delete>> {
     match location {
         Location::Directory(path) => Ok(Box::new(directory::DirectoryDelete::open(path)?)),
         Location::S3(bucket) => Ok(Box::new(s3::S3Delete::open(bucket)?)),
-        Location::Sftp(_) => todo(location),
+        Location::Sftp(location) => Ok(Box::new(sftp::SftpDelete::open(location)?)),
     }
 }
 

@@ -1,0 +1,156 @@
+//! A new file that appears under its name complete and durable, or not at all.
+//!
+//! Version 3 has one word, failure, for a name that is taken, a disk that is full and much else; so
+//! after one it is looked at what lies there.
+
+use std::collections::VecDeque;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use super::remote::reason;
+use super::session::{Fault, Handle, PIECE, Pending, Session, WINDOW};
+use super::wire::{CREATE, EXCLUSIVE, Kind, READ, Status, WRITE};
+use crate::store::Reason;
+use crate::store::pace::Pace;
+
+/// Why there is no new file.
+#[derive(Debug)]
+pub(super) enum NotMade {
+    /// The folder is not there, or no longer.
+    NoFolder,
+    /// The connection was lost when the file was about to get its name: it has it, or not.
+    InDoubt(Fault),
+    /// Another one has the name.
+    Taken,
+    Because(Reason),
+}
+
+impl From<Fault> for NotMade {
+    fn from(fault: Fault) -> Self {
+        if fault.is(Status::NO_SUCH_FILE) { Self::NoFolder } else { Self::Because(reason(fault)) }
+    }
+}
+
+/// Makes a file of these contents, `name` in `folder`. What has the name already is made durable.
+pub(super) fn create(session: &Session, folder: &str, name: &str, bytes: &[u8], pace: &Pace) -> Result<(), NotMade> {
+    let (temporary, path) = (format!("{folder}/{}", temporary()), format!("{folder}/{name}"));
+    let handle = session.open(&temporary, WRITE | CREATE | EXCLUSIVE)?;
+    let named = write(session, &handle, bytes, pace)
+        .and_then(|()| sync(session, &handle).map_err(|fault| NotMade::Because(reason(fault))))
+        .and_then(|()| give_name(session, &temporary, &path));
+    let removed = (!matches!(named, Ok(Named::Renamed))).then(|| session.of_path(Kind::Remove, &temporary));
+    // The name lies in the folder, which cannot be synced. But where a file's names are part of its
+    // log, as they are in journaling file systems, to sync the file once more brings that to disk.
+    let settled = named.is_ok().then(|| sync(session, &handle));
+    drop(session.close(&handle));
+    // What is left of it shows in no list.
+    let _ = removed.map(Pending::done);
+    match (named, settled) {
+        (Ok(_), Some(Err(fault @ Fault::Ended(_)))) => Err(NotMade::InDoubt(fault)),
+        (Ok(_), Some(Err(fault))) => {
+            // So the next put starts afresh.
+            let _ = session.of_path(Kind::Remove, &path).done();
+            Err(NotMade::Because(reason(fault)))
+        }
+        // Who put it may have been killed before it was durable.
+        (Err(NotMade::Taken), _) => Err(settle(session, &path).map_or_else(NotMade::Because, |()| NotMade::Taken)),
+        (named, _) => named.map(|_| ()),
+    }
+}
+
+/// Makes a file durable that somebody else put.
+pub(super) fn settle(session: &Session, path: &str) -> Result<(), Reason> {
+    if !session.extensions().sync {
+        return Ok(());
+    }
+    let handle = match session.open(path, READ) {
+        // It went, or may be put but not read.
+        Err(Fault::Refused(_)) => return Ok(()),
+        handle => handle.map_err(reason)?,
+    };
+    let synced = sync(session, &handle).map_err(reason);
+    drop(session.close(&handle));
+    synced
+}
+
+/// No object's name has a leading dot.
+fn temporary() -> String {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let random = RandomState::new().hash_one(NUMBER.fetch_add(1, Ordering::Relaxed));
+    format!(".offsite-{random:016x}.unfinished")
+}
+
+/// Writes it all, many pieces at once.
+fn write(session: &Session, handle: &Handle, bytes: &[u8], pace: &Pace) -> Result<(), NotMade> {
+    let mut under_way = VecDeque::new();
+    for (number, piece) in bytes.chunks(PIECE).enumerate() {
+        if under_way.len() == WINDOW {
+            under_way.pop_front().map_or(Ok(()), Pending::done).map_err(not_written)?;
+        }
+        thread::sleep(pace.delay(piece.len()));
+        under_way.push_back(session.write_piece(handle, (number * PIECE) as u64, piece));
+    }
+    under_way.into_iter().try_for_each(Pending::done).map_err(not_written)
+}
+
+/// A write to a file that is open fails where there is no more room, and hardly otherwise.
+fn not_written(fault: Fault) -> NotMade {
+    let is_failure = fault.is(Status::FAILURE);
+    NotMade::Because(match reason(fault) {
+        Reason::Io(error) if is_failure => Reason::Full(error),
+        reason => reason,
+    })
+}
+
+fn sync(session: &Session, handle: &Handle) -> Result<(), Fault> {
+    if !session.extensions().sync {
+        return Ok(());
+    }
+    match session.sync(handle).done() {
+        // Told by the server, yet not for what lies behind it.
+        Err(fault) if fault.is(Status::OP_UNSUPPORTED) => Ok(()),
+        synced => synced,
+    }
+}
+
+/// How a file got its name.
+enum Named {
+    /// As a second one.
+    Linked,
+    /// In place of the first.
+    Renamed,
+}
+
+/// Gives a file its name, unless that is taken.
+fn give_name(session: &Session, from: &str, to: &str) -> Result<Named, NotMade> {
+    if session.extensions().link {
+        match session.link(from, to) {
+            Ok(()) => return Ok(Named::Linked),
+            Err(fault @ Fault::Ended(_)) => return Err(NotMade::InDoubt(fault)),
+            Err(fault) if fault.is(Status::NO_SUCH_FILE) => return Err(NotMade::NoFolder),
+            // Perhaps it is taken; perhaps the file system knows no links.
+            Err(_) => {}
+        }
+    }
+    rename(session, from, to)
+}
+
+/// By the protocol a rename replaces nothing. Not every server keeps to it, so it is looked before;
+/// between the look and the rename no other thread of ours comes, but another program may.
+fn rename(session: &Session, from: &str, to: &str) -> Result<Named, NotMade> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_taken = || session.link_status(to).map(|there| there.is_some());
+    if is_taken()? {
+        return Err(NotMade::Taken);
+    }
+    match session.rename(from, to) {
+        Ok(()) => Ok(Named::Renamed),
+        Err(fault @ Fault::Ended(_)) => Err(NotMade::InDoubt(fault)),
+        Err(_) if is_taken()? => Err(NotMade::Taken),
+        Err(fault) => Err(fault.into()),
+    }
+}
