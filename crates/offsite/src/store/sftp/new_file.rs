@@ -61,8 +61,12 @@ pub(super) fn create(session: &Session, folder: &str, name: &str, bytes: &[u8], 
     }
 }
 
-/// Makes a file durable that somebody else put.
+/// Makes an object durable that somebody else put. Something else in its place is an error.
 pub(super) fn settle(session: &Session, path: &str) -> Result<(), Reason> {
+    // To open a pipe, a server might wait for ever.
+    if session.link_status(path).map_err(reason)?.is_some_and(|there| !there.is_file()) {
+        return Err(Reason::NotAnObject);
+    }
     if !session.extensions().sync {
         return Ok(());
     }

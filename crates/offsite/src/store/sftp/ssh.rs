@@ -124,6 +124,8 @@ pub(super) enum Cause {
     Login,
     /// Something is wrong at one of the ends, and stays so.
     Setup,
+    /// What answers is no server for SFTP: `ssh` lets no line's error pass.
+    Nonsense,
 }
 
 /// What `ssh` says in cases in which trying again does not help.
@@ -155,7 +157,7 @@ impl End {
 
     /// Bytes that are not of the protocol.
     pub(super) fn not_sftp(what: &str) -> Self {
-        Self { cause: Cause::Setup, text: format!("what the server sends is not SFTP: {what}") }
+        Self { cause: Cause::Nonsense, text: format!("what the server sends is not SFTP: {what}") }
     }
 
     /// As a reason: once the server has let us in, everything may be so again a little later.
@@ -165,6 +167,7 @@ impl End {
                 Reason::PermissionDenied(io::Error::new(io::ErrorKind::PermissionDenied, self.text))
             }
             Cause::Setup if !reached => Reason::Io(io::Error::other(self.text)),
+            Cause::Nonsense => Reason::Io(io::Error::new(io::ErrorKind::InvalidData, self.text)),
             _ => Reason::Unreachable(io::Error::new(io::ErrorKind::NotConnected, self.text)),
         }
     }
