@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::session::{ConnectError, Fault, Handle, PIECE, Session, WINDOW};
+use super::session::{ConnectError, Fault, Handle, PIECE, SILENCE, Session, WINDOW};
 use super::ssh::Ssh;
 use super::wire::{self, Attributes, Kind, Status};
 use crate::names::ObjectName;
@@ -58,7 +58,7 @@ impl Remote {
             return Ok(session.clone());
         }
         *session = None;
-        let new = Session::connect(&self.ssh, &self.location).map_err(|error| match error {
+        let new = Session::connect(&self.ssh, &self.location, SILENCE).map_err(|error| match error {
             ConnectError::NotStarted(reason) => reason,
             ConnectError::Ended(end) => end.reason(self.reached.load(Ordering::Relaxed)),
         })?;

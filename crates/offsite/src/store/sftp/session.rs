@@ -22,8 +22,9 @@ pub(super) const PIECE: usize = 32 << 10;
 /// How many pieces are under way at once: 2 MiB, as much as OpenSSH's channel takes.
 pub(super) const WINDOW: usize = 64;
 
-/// How long a server may say nothing while something is asked of it.
-const SILENCE: Duration = Duration::from_secs(60);
+/// How long a server may say nothing while something is asked of it: as long as `ssh` takes to find
+/// a dead line.
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
 
 /// The longest answer that is no list of names.
 pub(super) const ANSWER: u32 = 1024 + PIECE as u32;
@@ -56,12 +57,12 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Logs in.
-    pub(super) fn connect(ssh: &Ssh, location: &SftpLocation) -> Result<Self, ConnectError> {
+    /// Logs in. A server may be silent for so long while something is asked of it.
+    pub(super) fn connect(ssh: &Ssh, location: &SftpLocation, silence: Duration) -> Result<Self, ConnectError> {
         let (mut child, words) = ssh.start(location).map_err(ConnectError::NotStarted)?;
         let input = child.stdin.take().expect("its stdin is a pipe");
         let output = child.stdout.take().expect("its stdout is a pipe");
-        let line = Arc::new(Line::new(child));
+        let line = Arc::new(Line::new(child, silence));
         thread::spawn({
             let line = line.clone();
             move || line.listen(output, words)
@@ -272,6 +273,7 @@ struct Line {
     /// The end came.
     ended: Condvar,
     child: Mutex<Child>,
+    silence: Duration,
 }
 
 struct State {
@@ -294,10 +296,11 @@ struct Asked {
 }
 
 impl Line {
-    fn new(child: Child) -> Self {
+    fn new(child: Child, silence: Duration) -> Self {
         let heard = Instant::now();
         let state = State { extensions: None, asked: HashMap::new(), next: 0, heard, end: None };
-        Self { state: Mutex::new(state), changed: Condvar::new(), ended: Condvar::new(), child: Mutex::new(child) }
+        let (changed, ended) = (Condvar::new(), Condvar::new());
+        Self { state: Mutex::new(state), changed, ended, child: Mutex::new(child), silence }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -397,13 +400,13 @@ impl Line {
         let mut state = self.state();
         while state.end.is_none() {
             let is_asked = state.extensions.is_none() || state.asked.values().any(|asked| asked.answer.is_none());
-            if is_asked && state.heard.elapsed() > SILENCE {
+            if is_asked && state.heard.elapsed() > self.silence {
                 drop(state);
-                self.end(End::silence(SILENCE));
+                self.end(End::silence(self.silence));
                 self.kill();
                 return;
             }
-            state = self.ended.wait_timeout(state, SILENCE / 20).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.ended.wait_timeout(state, self.silence / 20).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

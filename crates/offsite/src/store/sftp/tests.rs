@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::session::{ANSWER, ConnectError};
+use super::session::{ANSWER, ConnectError, Fault, SILENCE};
 use super::*;
 use crate::store::conformance::{self, Store};
 use crate::store::{Error, Location};
@@ -296,7 +296,7 @@ fn a_put_survives_a_lost_line() {
 fn a_put_whose_answer_is_lost_succeeds() {
     let host = Host::new();
     let (put, read, bytes) = (host.put(), host.read(), contents(50_000));
-    let connect = || Session::connect(&host.ssh(), &host.location("store"));
+    let connect = || Session::connect(&host.ssh(), &host.location("store"), SILENCE);
     host.connect("$SSHD | tee $FOLDER/sent");
     put.try_put(&connect().ok().unwrap(), &name("cut/not"), &bytes).unwrap();
     let all = fs::metadata(host.path("sent")).unwrap().len();
@@ -395,7 +395,8 @@ fn what_is_set_up_wrongly_is_told_at_once() {
 fn nobody_there_may_be_tried_again() {
     let host = Host::new();
     host.connect("echo gone >&2; exit 1");
-    let ConnectError::Ended(end) = Session::connect(&host.ssh(), &host.location("store")).err().unwrap() else {
+    let ConnectError::Ended(end) = Session::connect(&host.ssh(), &host.location("store"), SILENCE).err().unwrap()
+    else {
         panic!("ssh was not started")
     };
     assert_eq!(end.cause, ssh::Cause::Line, "{end:?}");
@@ -403,25 +404,46 @@ fn nobody_there_may_be_tried_again() {
     assert!(matches!(end.reason(false), Reason::Unreachable(_)));
 }
 
-/// A server that says what these bytes are, and then nothing more.
-fn against(bytes: &[u8]) -> (Result<SftpPut>, Duration) {
+/// Runs something in place of `ssh`: a server that sends these bytes, and then nothing more.
+fn speaking(bytes: &[u8]) -> (tempfile::TempDir, Ssh, SftpLocation) {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     fs::write(path("bytes"), bytes).unwrap();
-    fs::write(path("ssh"), format!("cat {}; cat >/dev/null", path("bytes"))).unwrap();
+    fs::write(path("ssh"), format!("cat {}\nexec sleep 1000", path("bytes"))).unwrap();
     let location = SftpLocation { user: None, host: "host".to_owned(), port: None, path: path("store") };
-    let start = Instant::now();
-    let put =
-        SftpPut::open_over(Ssh::new(&format!("sh {}", path("ssh"))), &location, &PutSettings::new(ID.parse().unwrap()));
-    (put, start.elapsed())
+    let ssh = Ssh::new(&format!("sh {}", path("ssh")));
+    (folder, ssh, location)
+}
+
+fn packet(kind: u8, id: Option<u32>, rest: &[u8]) -> Vec<u8> {
+    let body = [&[kind][..], &id.map_or(Vec::new(), |id| id.to_be_bytes().to_vec()), rest].concat();
+    [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat()
+}
+
+/// One that takes the connection and nothing else.
+#[test]
+fn silence_ends_a_connection() {
+    for hello in [packet(2, Some(3), b""), Vec::new()] {
+        let (_folder, ssh, location) = speaking(&hello);
+        let silence = Duration::from_millis(300);
+        let end = match Session::connect(&ssh, &location, silence) {
+            Ok(session) => {
+                // Longer than any pipe: the silence also ends a write that waits.
+                let handle = vec![0; 1 << 20];
+                let asked = session.of_path(Kind::Stat, str::from_utf8(&handle).unwrap());
+                asked.done().unwrap_err()
+            }
+            Err(ConnectError::Ended(end)) => Fault::Ended(end),
+            Err(ConnectError::NotStarted(reason)) => panic!("{reason}"),
+        };
+        let Fault::Ended(end) = end else { panic!("{end:?}") };
+        assert_eq!(end.cause, ssh::Cause::Line, "{end:?}");
+        assert!(end.text.contains("did not answer"), "{end:?}");
+    }
 }
 
 #[test]
 fn a_hostile_server_gets_an_error() {
-    let packet = |kind: u8, id: Option<u32>, rest: &[u8]| {
-        let body = [&[kind][..], &id.map_or(Vec::new(), |id| id.to_be_bytes().to_vec()), rest].concat();
-        [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat()
-    };
     let hello = packet(2, Some(3), b"");
     let with = |after: &[u8]| [&hello[..], after].concat();
     let long = |length: u32| with(&[&length.to_be_bytes()[..], &[105], &[0; 4]].concat());
@@ -440,9 +462,11 @@ fn a_hostile_server_gets_an_error() {
         ("success without an answer", with(&packet(101, Some(0), &[0; 12]))),
         ("attributes cut off", with(&packet(105, Some(0), &[0, 0, 0, 1]))),
     ] {
-        let (put, time) = against(&bytes);
+        let (_folder, ssh, location) = speaking(&bytes);
+        let start = Instant::now();
+        let put = SftpPut::open_over(ssh, &location, &PutSettings::new(ID.parse().unwrap()));
         let text = put.err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(text.contains("is not SFTP") || text.contains("did not answer"), "{what}: {text}");
-        assert!(time < Duration::from_secs(20), "{what}: {time:?}");
+        assert!(text.contains("is not SFTP"), "{what}: {text}");
+        assert!(start.elapsed() < Duration::from_secs(20), "{what}: it was tried again");
     }
 }
