@@ -32,15 +32,15 @@ mod wire;
 use std::collections::BTreeSet;
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use bytes::Bytes;
 
-use self::new_file::NotMade;
-use self::remote::{Remote, missing, reason};
-use self::session::Session;
+use self::new_file::{Maker, NotMade};
+use self::remote::{Remote, locked, missing, reason};
+use self::session::{Fault, Session};
 use self::ssh::Ssh;
-use self::wire::{Kind, Status};
+use self::wire::Kind;
 use super::pace::Pace;
 use super::patience::Patience;
 use super::{Delete, Listed, Put, PutSettings, Read, Reason, Result, SftpLocation, StoreId};
@@ -55,7 +55,7 @@ const ATTEMPTS: u32 = 16;
 pub(super) struct SftpPut {
     remote: Remote,
     id: StoreId,
-    pace: Pace,
+    maker: Maker,
     /// Folders that this handle has seen.
     known: Mutex<BTreeSet<String>>,
     /// Objects that an earlier attempt of this handle may have put.
@@ -70,19 +70,21 @@ impl SftpPut {
 
     fn open_over(ssh: Ssh, location: &SftpLocation, settings: &PutSettings) -> Result<Self> {
         let remote = Remote::new(ssh, location, Patience::new(settings.notice.clone()));
-        let pace = Pace::new(settings.limit);
+        let maker = Maker::new(Pace::new(settings.limit));
         let id = remote.attempt("open", "", |session| {
             if !remote.is_there(session)? {
                 remote.make(session)?;
             }
-            read_or_make_id(&remote, session, settings.new_id, &pace)
+            read_or_make_id(&remote, session, settings.new_id, &maker)
         })?;
-        Ok(Self { remote, id, pace, known: Mutex::default(), in_doubt: Mutex::default() })
+        Ok(Self { remote, id, maker, known: Mutex::default(), in_doubt: Mutex::default() })
     }
 
     /// One attempt, over one connection.
     fn try_put(&self, session: &Session, object: &ObjectName, bytes: &[u8]) -> Result<(), Reason> {
-        if locked(&self.in_doubt).contains(object) && self.holds_these(session, object, bytes)? {
+        self.maker.tidy(session);
+        let is_in_doubt = locked(&self.in_doubt).contains(object);
+        if is_in_doubt && self.holds_these(session, object, bytes)? {
             return Ok(());
         }
         let (folder, name) = object.split();
@@ -90,18 +92,20 @@ impl SftpPut {
         let mut attempt = 1;
         loop {
             let made = self.make_folder(session, folder);
-            match made.and_then(|()| new_file::create(session, &path, name, bytes, &self.pace)) {
+            match made.and_then(|()| self.maker.create(session, &path, name, bytes)) {
                 Ok(()) => return Ok(()),
-                Err(NotMade::NoFolder) if attempt < ATTEMPTS => {
+                Err(NotMade::NoFolder(_)) if attempt < ATTEMPTS => {
                     locked(&self.known).clear();
                     attempt += 1;
                 }
-                Err(NotMade::NoFolder) => return Err(Reason::NotFound),
                 Err(NotMade::InDoubt(fault)) => {
                     locked(&self.in_doubt).insert(object.clone());
                     return Err(reason(fault));
                 }
+                // What is in doubt may come to its name even now: the server reads what was sent to it.
+                Err(NotMade::Taken) if is_in_doubt && self.holds_these(session, object, bytes)? => return Ok(()),
                 Err(NotMade::Taken) => return Err(Reason::AlreadyExists),
+                Err(NotMade::NoFolder(fault)) => return Err(reason(fault)),
                 Err(NotMade::Because(reason)) => return Err(reason),
             }
         }
@@ -135,8 +139,8 @@ impl SftpPut {
             let is_folder = || session.link_status(&path).map(|there| there.map(|there| there.is_folder()));
             let there = match is_folder()? {
                 None => match session.make_folder(&path) {
-                    // Somebody else made it, or took away the one above it.
-                    Err(fault) if fault.is(Status::FAILURE) => is_folder()?.ok_or_else(|| NotMade::from(fault))?,
+                    // Somebody else made it, and may have taken it away again.
+                    Err(fault @ Fault::Refused(_)) => is_folder()?.ok_or_else(|| NotMade::no_folder(fault))?,
                     made => made.map(|()| true)?,
                 },
                 Some(there) => there,
@@ -283,15 +287,15 @@ fn open_existing(ssh: Ssh, location: &SftpLocation) -> Result<Remote> {
 }
 
 /// The store's id. Of several programs that make one at once, one wins, and all read its id.
-fn read_or_make_id(remote: &Remote, session: &Session, new_id: StoreId, pace: &Pace) -> Result<StoreId, Reason> {
+fn read_or_make_id(remote: &Remote, session: &Session, new_id: StoreId, maker: &Maker) -> Result<StoreId, Reason> {
     let line = match read_id(remote, session) {
         Err(Reason::NotFound) => {
             let line = format!("{new_id}\n");
-            match new_file::create(session, &remote.path(""), ID_FILE, line.as_bytes(), pace) {
+            match maker.create(session, &remote.path(""), ID_FILE, line.as_bytes()) {
                 Ok(()) | Err(NotMade::Taken) => {}
                 Err(NotMade::Because(reason)) => return Err(reason),
                 Err(NotMade::InDoubt(fault)) => return Err(reason(fault)),
-                Err(NotMade::NoFolder) => return Err(Reason::NoStore),
+                Err(NotMade::NoFolder(_)) => return Err(Reason::NoStore),
             }
             read_id(remote, session)?
         }
@@ -309,10 +313,6 @@ fn read_id(remote: &Remote, session: &Session) -> Result<Vec<u8>, Reason> {
     let mut line = Vec::new();
     remote.read(session, ID_FILE, status.size.unwrap_or(0), 64, &mut line)?;
     Ok(line)
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@
 use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::{mem, thread};
 
-use super::remote::reason;
+use super::remote::{locked, reason};
 use super::session::{Fault, Handle, PIECE, Pending, Session, WINDOW};
 use super::wire::{CREATE, EXCLUSIVE, Kind, READ, Status, WRITE};
 use crate::store::Reason;
@@ -19,8 +19,8 @@ use crate::store::pace::Pace;
 /// Why there is no new file.
 #[derive(Debug)]
 pub(super) enum NotMade {
-    /// The folder is not there, or no longer.
-    NoFolder,
+    /// The folder is not there, or no longer: another try may find it or make it.
+    NoFolder(Fault),
     /// The connection was lost when the file was about to get its name: it has it, or not.
     InDoubt(Fault),
     /// Another one has the name.
@@ -30,34 +30,87 @@ pub(super) enum NotMade {
 
 impl From<Fault> for NotMade {
     fn from(fault: Fault) -> Self {
-        if fault.is(Status::NO_SUCH_FILE) { Self::NoFolder } else { Self::Because(reason(fault)) }
+        if fault.is(Status::NO_SUCH_FILE) { Self::NoFolder(fault) } else { Self::Because(reason(fault)) }
     }
 }
 
-/// Makes a file of these contents, `name` in `folder`. What has the name already is made durable.
-pub(super) fn create(session: &Session, folder: &str, name: &str, bytes: &[u8], pace: &Pace) -> Result<(), NotMade> {
-    let (temporary, path) = (format!("{folder}/{}", temporary()), format!("{folder}/{name}"));
-    let handle = session.open(&temporary, WRITE | CREATE | EXCLUSIVE)?;
-    let named = write(session, &handle, bytes, pace)
-        .and_then(|()| sync(session, &handle).map_err(|fault| NotMade::Because(reason(fault))))
-        .and_then(|()| give_name(session, &temporary, &path));
-    let removed = (!matches!(named, Ok(Named::Renamed))).then(|| session.of_path(Kind::Remove, &temporary));
-    // The name lies in the folder, which cannot be synced. But where a file's names are part of its
-    // log, as they are in journaling file systems, to sync the file once more brings that to disk.
-    let settled = named.is_ok().then(|| sync(session, &handle));
-    drop(session.close(&handle));
-    // What is left of it shows in no list.
-    let _ = removed.map(Pending::done);
-    match (named, settled) {
-        (Ok(_), Some(Err(fault @ Fault::Ended(_)))) => Err(NotMade::InDoubt(fault)),
-        (Ok(_), Some(Err(fault))) => {
-            // So the next put starts afresh.
-            let _ = session.of_path(Kind::Remove, &path).done();
-            Err(NotMade::Because(reason(fault)))
+impl NotMade {
+    /// A folder was not made, and is not there.
+    pub(super) fn no_folder(fault: Fault) -> Self {
+        if fault.is(Status::FAILURE) { Self::NoFolder(fault) } else { fault.into() }
+    }
+}
+
+/// How files are made: what all those of a handle have in common.
+pub(super) struct Maker {
+    pub(super) pace: Pace,
+    /// Temporary files that may be left, because the connection was lost before they were removed.
+    left: Mutex<Vec<String>>,
+}
+
+impl Maker {
+    pub(super) fn new(pace: Pace) -> Self {
+        Self { pace, left: Mutex::default() }
+    }
+
+    /// Removes what a lost connection left.
+    pub(super) fn tidy(&self, session: &Session) {
+        let left = mem::take(&mut *locked(&self.left));
+        left.iter().for_each(|path| self.remove(session, path));
+    }
+
+    fn remove(&self, session: &Session, temporary: &str) {
+        if let Err(Fault::Ended(_)) = session.of_path(Kind::Remove, temporary).done() {
+            locked(&self.left).push(temporary.to_owned());
         }
-        // Who put it may have been killed before it was durable.
-        (Err(NotMade::Taken), _) => Err(settle(session, &path).map_or_else(NotMade::Because, |()| NotMade::Taken)),
-        (named, _) => named.map(|_| ()),
+    }
+
+    /// Makes a file of these contents, `name` in `folder`. What has the name already is made durable.
+    pub(super) fn create(&self, session: &Session, folder: &str, name: &str, bytes: &[u8]) -> Result<(), NotMade> {
+        let temporary = format!("{folder}/{}", temporary());
+        let handle = match session.open(&temporary, WRITE | CREATE | EXCLUSIVE) {
+            Err(fault @ Fault::Ended(_)) => {
+                locked(&self.left).push(temporary);
+                return Err(fault.into());
+            }
+            handle => handle?,
+        };
+        let made = self.make(session, &handle, &temporary, &format!("{folder}/{name}"), bytes);
+        drop(session.close(&handle));
+        if !matches!(made, Ok(Named::Renamed)) {
+            self.remove(session, &temporary);
+        }
+        made.map(|_| ())
+    }
+
+    fn make(
+        &self,
+        session: &Session,
+        handle: &Handle,
+        temporary: &str,
+        path: &str,
+        bytes: &[u8],
+    ) -> Result<Named, NotMade> {
+        write(session, handle, bytes, &self.pace)?;
+        sync(session, handle).map_err(|fault| NotMade::Because(reason(fault)))?;
+        let named = match give_name(session, temporary, path) {
+            // Who put it may have been killed before it was durable.
+            Err(NotMade::Taken) => {
+                return Err(settle(session, path).map_or_else(NotMade::Because, |()| NotMade::Taken));
+            }
+            named => named?,
+        };
+        // The name lies in the folder, which cannot be synced. But where a file's names are part of
+        // its log, as they are in journaling file systems, to sync it once more brings that to disk.
+        match sync(session, handle) {
+            Ok(()) => Ok(named),
+            Err(fault @ Fault::Ended(_)) => Err(NotMade::InDoubt(fault)),
+            Err(fault) => {
+                // So the next put starts afresh.
+                let _ = session.of_path(Kind::Remove, path).done();
+                Err(NotMade::Because(reason(fault)))
+            }
+        }
     }
 }
 
@@ -134,7 +187,7 @@ fn give_name(session: &Session, from: &str, to: &str) -> Result<Named, NotMade> 
         match session.link(from, to) {
             Ok(()) => return Ok(Named::Linked),
             Err(fault @ Fault::Ended(_)) => return Err(NotMade::InDoubt(fault)),
-            Err(fault) if fault.is(Status::NO_SUCH_FILE) => return Err(NotMade::NoFolder),
+            Err(fault) if fault.is(Status::NO_SUCH_FILE) => return Err(NotMade::NoFolder(fault)),
             // Perhaps it is taken; perhaps the file system knows no links.
             Err(_) => {}
         }
@@ -146,7 +199,7 @@ fn give_name(session: &Session, from: &str, to: &str) -> Result<Named, NotMade> 
 /// between the look and the rename no other thread of ours comes, but another program may.
 fn rename(session: &Session, from: &str, to: &str) -> Result<Named, NotMade> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _one = locked(&ONE_AT_A_TIME);
     let is_taken = || session.link_status(to).map(|there| there.is_some());
     if is_taken()? {
         return Err(NotMade::Taken);

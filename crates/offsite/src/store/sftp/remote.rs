@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::session::{ConnectError, Fault, Handle, PIECE, SILENCE, Session, WINDOW};
 use super::ssh::Ssh;
@@ -53,7 +53,7 @@ impl Remote {
 
     /// The connection, or a new one. While one thread logs in the others wait for it.
     fn session(&self) -> Result<Arc<Session>, Reason> {
-        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut session = locked(&self.session);
         if let Some(session) = session.as_ref().filter(|session| !session.is_over()) {
             return Ok(session.clone());
         }
@@ -176,4 +176,8 @@ pub(super) fn reason(fault: Fault) -> Reason {
         Status::QUOTA_EXCEEDED => Reason::Full(error(io::ErrorKind::QuotaExceeded)),
         _ => Reason::Io(error(io::ErrorKind::Other)),
     }
+}
+
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

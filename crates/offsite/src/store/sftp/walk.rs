@@ -103,7 +103,10 @@ impl<'a> Walk<'a> {
                 }
             }
         }
-        Ok(first.into_sorted_vec())
+        let mut first = first.into_sorted_vec();
+        // Only a server that lies has two of one name.
+        first.dedup_by(|next, previous| next.name == previous.name);
+        Ok(first)
     }
 
     fn read(&self, path: &str, name: Name) -> Result<Option<Entry>, Fault> {
