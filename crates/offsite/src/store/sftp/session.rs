@@ -26,8 +26,8 @@ pub(super) const WINDOW: usize = 64;
 /// a dead line.
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
 
-/// The longest answer that is no list of names.
-pub(super) const ANSWER: u32 = 1024 + PIECE as u32;
+/// The longest answer that is no list of names: a piece, and what stands around it.
+pub(super) const ANSWER: u32 = (1 + 32) << 10;
 
 /// Why a request was not done.
 #[derive(Debug)]
@@ -325,14 +325,13 @@ impl Line {
         if state.asked.is_empty() {
             state.heard = Instant::now();
         }
-        loop {
-            let id = state.next;
-            state.next = id.wrapping_add(1);
-            if !state.asked.contains_key(&id) {
-                state.asked.insert(id, Asked { most, answer: None, forgotten: false });
-                return id;
-            }
+        while state.asked.contains_key(&state.next) {
+            state.next = state.next.wrapping_add(1);
         }
+        let id = state.next;
+        state.next = id.wrapping_add(1);
+        state.asked.insert(id, Asked { most, answer: None, forgotten: false });
+        id
     }
 
     fn extensions(&self) -> Result<Extensions, End> {

@@ -133,7 +133,7 @@ fn name(text: &str) -> ObjectName {
 }
 
 fn contents(size: usize) -> Bytes {
-    (0..size).map(|index| (index % 251) as u8).collect::<Vec<_>>().into()
+    (0..251).cycle().take(size).collect::<Vec<u8>>().into()
 }
 
 fn conforms_with(options: &str) {
