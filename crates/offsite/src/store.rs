@@ -203,7 +203,7 @@ impl PutSettings {
     /// No limit, and nobody is told anything.
     #[must_use]
     pub fn new(new_id: StoreId) -> Self {
-        Self { new_id, limit: None, notice: Arc::new(|_| {}) }
+        Self { new_id, limit: None, notice: nobody() }
     }
 }
 
@@ -220,7 +220,7 @@ impl ReadSettings {
     /// What is there now, and nobody is told anything.
     #[must_use]
     pub fn new() -> Self {
-        Self { as_of: None, notice: Arc::new(|_| {}) }
+        Self { as_of: None, notice: nobody() }
     }
 }
 
@@ -232,6 +232,11 @@ impl Default for ReadSettings {
 
 /// Is told why something is tried again.
 pub type Notice = Arc<dyn Fn(&Error) + Send + Sync>;
+
+/// Nobody is told.
+fn nobody() -> Notice {
+    Arc::new(|_| {})
+}
 
 /// Opens a store to put objects into it. A directory is made, if its parent exists, and gets the new id
 /// unless it has one.
@@ -271,8 +276,8 @@ pub fn open_for_read(location: &Location, settings: &ReadSettings) -> Result<Box
 pub fn open_for_delete(location: &Location) -> Result<Box<dyn Delete>> {
     match location {
         Location::Directory(path) => Ok(Box::new(directory::DirectoryDelete::open(path)?)),
-        Location::S3(bucket) => Ok(Box::new(s3::S3Delete::open(bucket)?)),
-        Location::Sftp(location) => Ok(Box::new(sftp::SftpDelete::open(location)?)),
+        Location::S3(bucket) => Ok(Box::new(s3::S3Delete::open(bucket, nobody())?)),
+        Location::Sftp(location) => Ok(Box::new(sftp::SftpDelete::open(location, nobody())?)),
     }
 }
 

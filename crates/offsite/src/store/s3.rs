@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -29,7 +29,7 @@ use crate::names::{Folder, ObjectName};
 use crate::store::pace::Pace;
 use crate::store::patience::Patience;
 use crate::store::{
-    Delete, Error, Listed, Location, Put, PutSettings, Read, ReadSettings, Reason, Result, S3Location, StoreId,
+    Delete, Error, Listed, Location, Notice, Put, PutSettings, Read, ReadSettings, Reason, Result, S3Location, StoreId,
 };
 use transport::Transport;
 
@@ -381,9 +381,9 @@ pub(super) struct S3Delete {
 }
 
 impl S3Delete {
-    pub(super) fn open(location: &S3Location) -> Result<Self> {
+    pub(super) fn open(location: &S3Location, notice: Notice) -> Result<Self> {
         let bucket = Bucket::open(location, Pace::new(None))?;
-        Ok(Self { bucket, patience: Patience::short(Arc::new(|_| {})) })
+        Ok(Self { bucket, patience: Patience::short(notice) })
     }
 }
 

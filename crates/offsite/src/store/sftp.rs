@@ -43,7 +43,7 @@ use self::ssh::Ssh;
 use self::wire::Kind;
 use super::pace::Pace;
 use super::patience::Patience;
-use super::{Delete, Listed, Put, PutSettings, Read, Reason, Result, SftpLocation, StoreId};
+use super::{Delete, Listed, Notice, Put, PutSettings, Read, Reason, Result, SftpLocation, StoreId};
 use crate::names::{Folder, ObjectName};
 
 const ID_FILE: &str = "STORE";
@@ -184,12 +184,12 @@ impl Put for SftpPut {
 pub(super) struct SftpRead(Remote);
 
 impl SftpRead {
-    pub(super) fn open(location: &SftpLocation) -> Result<Self> {
-        Self::open_over(Ssh::from_environment(), location)
+    pub(super) fn open(location: &SftpLocation, notice: Notice) -> Result<Self> {
+        Self::open_over(Ssh::from_environment(), location, notice)
     }
 
-    fn open_over(ssh: Ssh, location: &SftpLocation) -> Result<Self> {
-        open_existing(ssh, location).map(Self)
+    fn open_over(ssh: Ssh, location: &SftpLocation, notice: Notice) -> Result<Self> {
+        open_existing(ssh, location, notice).map(Self)
     }
 }
 
@@ -246,12 +246,12 @@ fn is_among_folders(remote: &Remote, session: &Session, folder: &Folder) -> Resu
 pub(super) struct SftpDelete(Remote);
 
 impl SftpDelete {
-    pub(super) fn open(location: &SftpLocation) -> Result<Self> {
-        Self::open_over(Ssh::from_environment(), location)
+    pub(super) fn open(location: &SftpLocation, notice: Notice) -> Result<Self> {
+        Self::open_over(Ssh::from_environment(), location, notice)
     }
 
-    fn open_over(ssh: Ssh, location: &SftpLocation) -> Result<Self> {
-        open_existing(ssh, location).map(Self)
+    fn open_over(ssh: Ssh, location: &SftpLocation, notice: Notice) -> Result<Self> {
+        open_existing(ssh, location, notice).map(Self)
     }
 
     /// A folder without objects is no more than clutter. One that is not empty stays, and so does
@@ -280,8 +280,8 @@ impl Delete for SftpDelete {
     }
 }
 
-fn open_existing(ssh: Ssh, location: &SftpLocation) -> Result<Remote> {
-    let remote = Remote::new(ssh, location, Patience::short());
+fn open_existing(ssh: Ssh, location: &SftpLocation, notice: Notice) -> Result<Remote> {
+    let remote = Remote::new(ssh, location, Patience::short(notice));
     remote.attempt("open", "", |session| if remote.is_there(session)? { Ok(()) } else { Err(Reason::NoStore) })?;
     Ok(remote)
 }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::session::{ANSWER, ConnectError, SILENCE};
 use super::*;
 use crate::store::conformance::{self, Store};
+use crate::store::nobody;
 use crate::store::{Error, Location};
 
 const ID: &str = "00112233445566778899aabbccddeeff";
@@ -103,11 +104,11 @@ impl Host {
     }
 
     fn read(&self) -> SftpRead {
-        SftpRead::open_over(self.ssh(), &self.location("store")).unwrap()
+        SftpRead::open_over(self.ssh(), &self.location("store"), nobody()).unwrap()
     }
 
     fn delete(&self) -> SftpDelete {
-        SftpDelete::open_over(self.ssh(), &self.location("store")).unwrap()
+        SftpDelete::open_over(self.ssh(), &self.location("store"), nobody()).unwrap()
     }
 
     /// The files that lie in the store.
@@ -204,8 +205,8 @@ fn only_the_last_part_of_the_path_is_made() {
     let host = Host::new();
     let error = host.try_put("store/below").err().unwrap();
     assert!(matches!(&error.reason, Reason::NoParent { parent } if *parent == host.path("store")), "{error}");
-    let read = SftpRead::open_over(host.ssh(), &host.location("store")).err().unwrap();
-    let delete = SftpDelete::open_over(host.ssh(), &host.location("store")).err().unwrap();
+    let read = SftpRead::open_over(host.ssh(), &host.location("store"), nobody()).err().unwrap();
+    let delete = SftpDelete::open_over(host.ssh(), &host.location("store"), nobody()).err().unwrap();
     assert!(matches!((&read.reason, &delete.reason), (Reason::NoStore, Reason::NoStore)), "{read}, {delete}");
     assert!(!host.path("store").exists(), "something was made");
     assert_eq!(host.put().id().unwrap().unwrap().to_string(), ID);
