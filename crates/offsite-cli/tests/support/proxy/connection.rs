@@ -280,7 +280,7 @@ impl Client<'_> {
         Over
     }
 
-    fn to_server(&mut self, bytes: Vec<u8>) -> Result<(), Over> {
+    fn to_server(&self, bytes: Vec<u8>) -> Result<(), Over> {
         if self.to_server.send(Item::Bytes(bytes), self.shared.shape()) { Ok(()) } else { Err(Over) }
     }
 
