@@ -257,7 +257,7 @@ fn wrong_usage_is_found_before_anything_is_made() {
         ("--stdin a/b", "--stdin"),
         ("--slice-size 1000 tree", "between 1M and 512M"),
         ("--reuse-for 1 tree", "90d"),
-        ("--to s3://bucket tree", "s3:"),
+        ("--to gs://bucket tree", "gs:"),
     ] {
         let command = &mut host.offsite("backup -r cert.pem");
         run(command.words(line)).fails(2).one_error().says(said);

@@ -115,7 +115,11 @@ fn a_store_and_signers_come_from_the_environment_as_well() {
         "untrusted"
     );
     run(&mut offsite("list")).fails(2).one_error().says("--from <STORE>");
-    run(&mut offsite("list --from s3://key:secret@bucket")).fails(2).one_error().says("s3:").does_not_say("secret");
+    run(&mut offsite("list --from s3://key:secret@bucket"))
+        .fails(2)
+        .one_error()
+        .says("no password or access key")
+        .does_not_say("secret");
     run(&mut offsite("list --from /nonexistent/store")).fails(1).one_error().says("there is no such directory");
     list(&store, "--signer sha256:12 --host web-1").fails(2).says("a fingerprint is sha256:");
     list(&store, "--signer sha256:12").fails(2).says("there may be several").says("hint: name the host with --host");

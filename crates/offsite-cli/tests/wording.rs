@@ -87,7 +87,7 @@ fn wrong_usage_of_backup_says_what_is_meant() {
     desk.backup("--to store --exec db.sql").fails(2).one_error().says("--exec NAME has no command").says("hint: ");
     desk.backup("--to store --exec db.sql -- /no/such").fails(1).one_error().says("hint: after --exec NAME --");
     desk.backup("--to disk/store tree").fails(1).one_error().says("there is no disk, ").says("mounted?");
-    desk.backup("--to s3://bucket/p tree").fails(2).says("cannot use s3: locations");
+    desk.backup("--to gs://bucket/p tree").fails(2).says("gs: locations are not known");
     desk.backup("--to store ../tree").fails(2).one_error().says("'..'");
     desk.backup("--to store tree tree/file").fails(2).one_error().says("overlap");
     desk.backup("--to store").fails(2).says("PATH");

@@ -91,6 +91,17 @@ def url(args):
     return s3.generate_presigned_url(args.action, Params=options)
 
 
+def probe(args):
+    """URLs that tell whether the server works: to put an object, and to get one that is there."""
+    s3.create_bucket(Bucket=args.bucket)
+    s3.put_object(Bucket=args.bucket, Key="there", Body=b"there")
+    names = {"put_object": "new", "get_object": "there"}
+    urls = {}
+    for action, name in names.items():
+        urls[action] = s3.generate_presigned_url(action, Params={"Bucket": args.bucket, "Key": name})
+    return urls
+
+
 def hide(args):
     """Deletes every object without naming a version: where there are versions, they stay."""
     hidden = keys(args)
@@ -111,6 +122,7 @@ def arguments():
         (retention, "bucket key --version"),
         (delete, "bucket key --version --bypass"),
         (url, "bucket key action"),
+        (probe, "bucket"),
         (hide, "bucket --prefix"),
     ]:
         command = commands.add_parser(work.__name__)

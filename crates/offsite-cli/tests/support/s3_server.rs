@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -119,18 +119,28 @@ pub(crate) struct S3Server {
     folder: TempDir,
     running: Mutex<Option<Running>>,
     buckets: AtomicUsize,
+    /// URLs to try whether it works, known once it has worked.
+    probe: OnceLock<Value>,
 }
 
 impl S3Server {
     /// A server of one's own, to stop and start.
     #[track_caller]
     pub(crate) fn start() -> Arc<Self> {
-        let server =
-            Self { ports: Ports::claim(), folder: super::folder(), running: Mutex::default(), buckets: 0.into() };
+        let server = Self {
+            ports: Ports::claim(),
+            folder: super::folder(),
+            running: Mutex::default(),
+            buckets: AtomicUsize::new(0),
+            probe: OnceLock::new(),
+        };
         fs::create_dir(server.folder.path().join("data")).expect("a folder is made");
         fs::write(server.folder.path().join("s3.json"), configuration().to_string()).expect("a file is written");
         server.start_again();
-        Arc::new(server)
+        let server = Arc::new(server);
+        let bucket = Bucket { server: Arc::clone(&server), name: "probe".to_owned() };
+        server.probe.set(bucket.ask("probe", &[])).expect("nobody else has set it");
+        server
     }
 
     /// The server that the tests of this program share, each with buckets of its own. It runs for as
@@ -163,13 +173,23 @@ impl S3Server {
         let log = self.folder.path().join("log");
         let weed = running.insert(Running::start(&mut self.command(&log)));
         let start = Instant::now();
-        while !answers(self.address()) {
+        while !self.works() {
             let ended = weed.server.try_wait().expect("it was not waited for");
             if ended.is_some() || start.elapsed() > PATIENCE {
-                panic!("the S3 server does not answer: {}", String::from_utf8_lossy(&super::read(&log)));
+                panic!("the S3 server does not work: {}", String::from_utf8_lossy(&super::read(&log)));
             }
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Whether the server does what it should: it answers before it has found its data.
+    fn works(&self) -> bool {
+        let Some(probe) = self.probe.get() else { return status(self.address(), "GET", "/").is_some() };
+        let base = format!("http://{}", self.address());
+        [("PUT", "put_object"), ("GET", "get_object")].iter().all(|(method, action)| {
+            let target = probe[action].as_str().and_then(|url| url.strip_prefix(&base)).expect("a URL of the server");
+            status(self.address(), method, target) == Some(200)
+        })
     }
 
     /// A new bucket.
@@ -231,17 +251,16 @@ impl Drop for S3Server {
     }
 }
 
-/// Whether an HTTP server answers, whatever it says.
-fn answers(address: SocketAddr) -> bool {
-    let ask = || -> std::io::Result<[u8; 9]> {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut answer = [0; 9];
-        stream.read_exact(&mut answer)?;
-        Ok(answer)
-    };
-    ask().is_ok_and(|answer| answer == *b"HTTP/1.1 ")
+/// The status with which an HTTP server answers a request that has no body; None if nobody answers.
+fn status(address: SocketAddr, method: &str, target: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    let request =
+        format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).ok()?;
+    std::str::from_utf8(answer.strip_prefix(b"HTTP/1.1 ")?).ok()?.parse().ok()
 }
 
 /// A server's process, and a keeper who kills its group when this is dropped or the test program
