@@ -85,7 +85,7 @@ fn backups_are_listed_for_people_and_for_programs() {
     assert_eq!(all.len(), 3);
     let first = serde_json::json!({
         "id": IDS[0], "host": "web-1", "set": "default", "time": "2020-01-01T00:00:00Z", "end": "2020-01-01T00:01:00Z",
-        "stored": "2020-01-02T00:00:00Z", "status": "partial", "given": "files", "files": 1, "folders": 0, "others": 0,
+        "stored": "2020-01-02T00:00:00Z", "status": "partial", "hidden": false, "given": "files", "files": 1, "folders": 0, "others": 0,
         "bytes": 13, "stored_bytes": made.receipt.stored_bytes(), "errors": 1,
         "signer": fingerprint(&signer).to_string(), "origin": "unproven",
     });
