@@ -124,9 +124,9 @@ fn what_was_overwritten_or_hidden_is_restored() {
         let before = now();
         thread::sleep(Duration::from_millis(1500));
         if code == 4 {
-            overwrite(&bucket)
+            overwrite(&bucket);
         } else {
-            hide(&bucket)
+            hide(&bucket);
         }
         let restored = assert_restores(&host, &from, "", code);
         assert_restores(&host, &from, &format!("--store-as-of {before}"), 0);
