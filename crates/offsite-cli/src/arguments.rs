@@ -35,6 +35,7 @@ pub(crate) enum Command {
     Restore(Restore),
     List(List),
     Files(Files),
+    Doctor(Doctor),
     /// Print RECOVER.sh, which restores a backup without offsite
     ///
     /// It needs the private key, a copy of the set's folder, openssl (3.0 or later), zstd and tar. `keygen`
@@ -304,6 +305,37 @@ pub(crate) struct Restore {
     /// Only these paths and what lies below them; all without it
     #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<OsString>,
+}
+
+/// Try what this machine can and cannot do to a store
+///
+/// Looks at what backups need, and tries on objects of its own what a thief of this machine's credential
+/// could do: overwrite, read, list, delete, put among other hosts' backups. Whatever else reads the store
+/// passes over these objects; where nothing may be deleted, as it should be, a few bytes stay.
+#[derive(Args)]
+#[command(after_help = "Example:
+  offsite doctor -r acme-cert.pem -r failsafe-cert.pem --to s3://acme-backups
+
+Exit codes: 0 nothing found, 1 objects cannot be put, or something else is missing, 2 wrong usage,
+4 the credential can do what no backup needs.")]
+pub(crate) struct Doctor {
+    /// Certificate to encrypt to; repeat it for several recipients, each of whom can decrypt alone.
+    /// Without it OFFSITE_RECIPIENTS counts: names of files, one a line, or PEM text
+    #[arg(short, long = "recipient", value_name = "CERT")]
+    pub(crate) recipients: Vec<PathBuf>,
+    /// Where backups are to go: a directory, s3://BUCKET/PREFIX or sftp://USER@HOST/PATH. Of a directory's path only
+    /// the last part is made where it is missing
+    #[arg(long, value_name = "STORE", env = "OFFSITE_STORE", value_parser = store())]
+    pub(crate) to: Location,
+    /// Whose backups these are, in the store [default: this machine's name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Option<HostName>,
+    /// Series of backups
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(crate) set: SetName,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// A store to read from, and what of it.

@@ -2,6 +2,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod decrypt;
+pub(crate) mod doctor;
 pub(crate) mod encrypt;
 pub(crate) mod files;
 pub(crate) mod inspect;
@@ -13,10 +14,12 @@ pub(crate) mod restore;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use offsite::cms::PrivateKey;
 use offsite::files::Place;
+use offsite::names::HostName;
 use offsite::operations::backups::{self, Found, Scope, Which};
 use offsite::operations::restore::Error as RestoreError;
 use offsite::pins::Pins;
@@ -24,7 +27,7 @@ use offsite::store::{self, Location, ReadSettings};
 use offsite::{Events, operations, shown};
 
 use crate::terminal::Progress;
-use crate::{arguments, exit, terminal, words};
+use crate::{arguments, exit, host, terminal, words};
 
 /// A command's end, if not a good one.
 pub(crate) enum Failure {
@@ -105,6 +108,40 @@ pub(crate) fn private_key(arguments: &arguments::Key) -> Result<PrivateKey, Fail
         _ => Ok(None),
     };
     Ok(operations::read_private_key(&arguments.key, &mut passphrase)?)
+}
+
+/// This machine: whose backups it makes, and where it keeps what these need.
+pub(crate) struct ThisHost {
+    pub(crate) name: HostName,
+    pub(crate) state: PathBuf,
+    pub(crate) signing_key: PathBuf,
+}
+
+impl ThisHost {
+    pub(crate) fn new(name: Option<HostName>) -> Result<Self, Failure> {
+        let missing = |what: &str, hint| Failure::Usage { text: format!("{what} is not known"), hint };
+        let state = host::state()
+            .ok_or_else(|| missing("where to keep state", "name a folder in OFFSITE_STATE_DIR, or set HOME"))?;
+        let signing_key = host::signing_key().ok_or_else(|| {
+            missing("where to keep the signing key", "name a file in OFFSITE_SIGNING_KEY, or set HOME")
+        })?;
+        let name = name.or_else(host::name);
+        let name = name.ok_or_else(|| missing("a lasting name of this host", "name it with --host"))?;
+        Ok(Self { name, state, signing_key })
+    }
+}
+
+/// Bytes that nobody can guess.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], Failure> {
+    let mut random = [0; N];
+    let mut filled = 0;
+    while filled < N {
+        filled +=
+            rustix::rand::getrandom(&mut random[filled..], rustix::rand::GetRandomFlags::empty()).map_err(|error| {
+                offsite::Error::File { action: "read", path: "random numbers".into(), source: error.into() }
+            })?;
+    }
+    Ok(random)
 }
 
 /// A store to read from, and whom to trust there.

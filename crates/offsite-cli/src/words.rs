@@ -126,7 +126,8 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
     }
 }
 
-fn of_store(error: &store::Error) -> Option<&'static str> {
+/// What to do about a store's error, where that is not plain.
+pub(crate) fn of_store(error: &store::Error) -> Option<&'static str> {
     match &error.reason {
         Reason::NoRegion => Some("name it in the location, s3://BUCKET?region=NAME, or in AWS_REGION"),
         Reason::Elsewhere { .. } => Some("name the bucket's region in its location: s3://BUCKET?region=NAME"),

@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod backups;
 mod decrypt;
+pub mod doctor;
 mod encrypt;
 mod files;
 mod inspect;

@@ -68,7 +68,12 @@ pub fn read_or_make(path: &Path, host: &HostName, now: OffsetDateTime) -> Result
     Ok(Signer { made, ..read(path)? })
 }
 
-fn read(path: &Path) -> Result<Signer> {
+/// Reads the key in this file.
+///
+/// # Errors
+///
+/// [`Error::File`]; [`Error::Cms`] or [`Error::TooLarge`] where the file is no signing key.
+pub fn read(path: &Path) -> Result<Signer> {
     let contents = files::read_key_file(path)?;
     let mode = fs::metadata(path).map_err(Error::file("read", path))?.permissions().mode();
     let key = SigningKey::from_file(&contents).map_err(Error::cms(Some(path)))?;

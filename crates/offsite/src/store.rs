@@ -1,6 +1,7 @@
 //! Where objects are kept: put there by those who back up, read by those who restore, deleted by
 //! those who prune. Three traits, and a handle of its own for each of them, so that the types show
-//! who may do what: `backup` is given a [`Put`], and from a [`Put`] leads no way to a [`Read`].
+//! who may do what: `backup` is given a [`Put`], and from a [`Put`] leads no way to a [`Read`]. A fourth,
+//! [`Probe`], tries what a store lets this machine do, on objects that no backup has.
 //!
 //! ```compile_fail
 //! fn peek(store: &dyn offsite::store::Put) -> &dyn offsite::store::Read { store }
@@ -15,6 +16,7 @@ mod error;
 mod location;
 mod pace;
 mod patience;
+mod probe;
 mod s3;
 mod sftp;
 
@@ -27,10 +29,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use time::OffsetDateTime;
 
-use crate::names::{Folder, ObjectName};
+use crate::names::{Folder, HostName, ObjectName};
 
 pub use error::{Error, Reason, Result};
 pub use location::{Location, LocationError, S3Location, SftpLocation};
+pub use probe::{Power, Probe};
 
 /// May put, and nothing else.
 pub trait Put: Send + Sync {
@@ -266,6 +269,25 @@ pub fn open_for_read(location: &Location, settings: &ReadSettings) -> Result<Box
         Location::S3(bucket) => Ok(Box::new(s3::S3Read::open(bucket, settings)?)),
         Location::Sftp(location) => Ok(Box::new(sftp::SftpRead::open(location, settings.notice.clone())?)),
     }
+}
+
+/// Opens a store to try what may be done to it by whoever puts this host's backups there; None over SFTP,
+/// where whoever may log in may do anything, and to log in is all there is to try. A directory is made as
+/// [`open_for_put`] makes it.
+///
+/// # Errors
+///
+/// As [`open_for_put`].
+pub fn open_for_probe(location: &Location, settings: &PutSettings, host: &HostName) -> Result<Option<Box<dyn Probe>>> {
+    let names = probe::Names::new(host, settings.new_id);
+    Ok(match location {
+        Location::Directory(path) => Some(Box::new(directory::DirectoryProbe::open(path, settings.new_id, names)?)),
+        Location::S3(bucket) => Some(Box::new(s3::S3Probe::open(bucket, names)?)),
+        Location::Sftp(location) => {
+            sftp::SftpPut::open(location, settings)?;
+            None
+        }
+    })
 }
 
 /// Opens a store to delete from it. Nothing is made.

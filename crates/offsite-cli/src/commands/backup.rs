@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::arguments;
-use crate::commands::Failure;
+use crate::commands::{Failure, ThisHost, random};
 use crate::terminal::{self, Progress};
 use crate::words::counted;
 use crate::{host, words};
@@ -26,13 +26,7 @@ use crate::{host, words};
 const PROGRAM: &str = concat!("offsite ", env!("CARGO_PKG_VERSION"));
 
 pub(crate) fn run(arguments: arguments::Backup) -> Result<(), Failure> {
-    let missing = |what: &str, hint| Failure::Usage { text: format!("{what} is not known"), hint };
-    let state = host::state()
-        .ok_or_else(|| missing("where to keep state", "name a folder in OFFSITE_STATE_DIR, or set HOME"))?;
-    let signing_key = host::signing_key()
-        .ok_or_else(|| missing("where to keep the signing key", "name a file in OFFSITE_SIGNING_KEY, or set HOME"))?;
-    let name = arguments.host.clone().or_else(host::name);
-    let name = name.ok_or_else(|| missing("a lasting name of this host", "name it with --host"))?;
+    let ThisHost { name, state, signing_key } = ThisHost::new(arguments.host.clone())?;
     let source = source(&arguments, &state)?;
     let progress = Progress::new(None, None);
     let source = match source {
@@ -133,18 +127,6 @@ fn paths_from(list: &Place) -> Result<Vec<PathBuf>, Failure> {
     .map_err(failed)?;
     let paths = text.split(|byte| *byte == 0).filter(|path| !path.is_empty());
     Ok(paths.map(|path| PathBuf::from(OsStr::from_bytes(path))).collect())
-}
-
-fn random<const N: usize>() -> Result<[u8; N], Failure> {
-    let mut random = [0; N];
-    let mut filled = 0;
-    while filled < N {
-        filled +=
-            rustix::rand::getrandom(&mut random[filled..], rustix::rand::GetRandomFlags::empty()).map_err(|error| {
-                offsite::Error::File { action: "read", path: "random numbers".into(), source: error.into() }
-            })?;
-    }
-    Ok(random)
 }
 
 /// The summary as `--json` prints it.

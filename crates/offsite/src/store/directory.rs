@@ -12,6 +12,7 @@
 //! An object's time is its file's mtime, which copies of a store made by `cp -a` or `rsync -a` keep.
 
 mod new_file;
+mod probe;
 mod walk;
 
 use std::collections::BTreeSet;
@@ -30,6 +31,8 @@ use rustix::io::Errno;
 use crate::names::{Folder, ObjectName};
 use crate::shown::shown;
 use crate::store::{Delete, Error, Listed, Put, Read, Reason, Result, StoreId};
+
+pub(super) use probe::DirectoryProbe;
 
 const ID_FILE: &str = "STORE";
 

@@ -7,6 +7,7 @@
 //! - Where the bucket keeps versions, the oldest one of an object is the one that was put under its
 //!   name; later ones, and marks that hide it, are somebody else's.
 
+mod probe;
 mod refusal;
 mod transport;
 
@@ -14,7 +15,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -31,7 +32,9 @@ use crate::store::patience::Patience;
 use crate::store::{
     Delete, Error, Listed, Location, Notice, Put, PutSettings, Read, ReadSettings, Reason, Result, S3Location, StoreId,
 };
-use transport::Transport;
+use transport::{Ahead, Transport};
+
+pub(super) use probe::S3Probe;
 
 /// Enough to fill a line of 1 Gbit/s and 50 ms.
 const AT_ONCE: usize = 4;
@@ -47,6 +50,7 @@ struct Bucket {
     /// As the location is written.
     name: String,
     conditional: bool,
+    ahead: Arc<Ahead>,
 }
 
 impl Bucket {
@@ -55,8 +59,9 @@ impl Bucket {
         let opened = |reason| Error { store: name.clone(), action: "open", object: None, reason };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|error| opened(Reason::Io(error)))?;
-        let operator = operator(location, pace).map_err(&opened)?;
-        Ok(Self { operator, runtime, name, conditional: location.conditional })
+        let ahead = Arc::new(Ahead::default());
+        let operator = operator(location, pace, ahead.clone()).map_err(&opened)?;
+        Ok(Self { operator, runtime, name, conditional: location.conditional, ahead })
     }
 
     /// Adds the names to an error.
@@ -69,23 +74,20 @@ impl Bucket {
         self.runtime.block_on(request).map_err(|error| refusal::reason(&error))
     }
 
-    async fn put(&self, object: &ObjectName, bytes: Bytes) -> opendal_core::Result<()> {
-        let options = WriteOptions { if_not_exists: self.conditional, ..WriteOptions::default() };
-        self.operator.write_options(object.as_str(), bytes, options).await.map(drop)
+    /// Puts an object, if wanted on condition that there is none; its version, where the bucket keeps these.
+    async fn put(&self, object: &str, bytes: Bytes, if_not_exists: bool) -> opendal_core::Result<Option<String>> {
+        let options = WriteOptions { if_not_exists, ..WriteOptions::default() };
+        let metadata = self.operator.write_options(object, bytes, options).await?;
+        // As long as a bucket's versions are suspended, every put replaces this one.
+        Ok(metadata.version().filter(|version| *version != "null").map(str::to_owned))
     }
 
     /// Gets one version of an object; None for the current one.
-    fn get(
-        &self,
-        object: &ObjectName,
-        version: Option<String>,
-        limit: usize,
-        mut memory: Vec<u8>,
-    ) -> Result<Vec<u8>, Reason> {
+    fn get(&self, object: &str, version: Option<String>, limit: usize, mut memory: Vec<u8>) -> Result<Vec<u8>, Reason> {
         memory.clear();
         let options = ReaderOptions { version, ..ReaderOptions::default() };
         let got = self.wait(async {
-            let reader = self.operator.reader_options(object.as_str(), options).await?;
+            let reader = self.operator.reader_options(object, options).await?;
             let mut pieces = reader.into_stream(..).await?;
             while let Some(piece) = pieces.try_next().await? {
                 if memory.len() + piece.len() > limit {
@@ -111,18 +113,13 @@ impl Bucket {
     }
 
     /// The versions of an object, oldest first, of those that were put by then.
-    fn versions(
-        &self,
-        object: &ObjectName,
-        as_of: Option<OffsetDateTime>,
-        deleted: bool,
-    ) -> Result<Vec<Version>, Reason> {
+    fn versions(&self, object: &str, as_of: Option<OffsetDateTime>, deleted: bool) -> Result<Vec<Version>, Reason> {
         let mut versions = self.wait(async {
             let mut versions = Vec::new();
-            let mut entries = self.lister(object.as_str(), true, deleted).await?;
+            let mut entries = self.lister(object, true, deleted).await?;
             while let Some(entry) = entries.try_next().await? {
                 let metadata = entry.metadata();
-                if entry.path() != object.as_str() {
+                if entry.path() != object {
                     continue;
                 }
                 let id = metadata.version().map(ToOwned::to_owned);
@@ -135,6 +132,12 @@ impl Bucket {
         versions.sort_by_key(|version| version.time);
         Ok(versions)
     }
+
+    /// Deletes the current version of an object, or a named one.
+    fn delete(&self, object: &str, version: Option<String>) -> Result<(), Reason> {
+        let options = DeleteOptions { version, ..DeleteOptions::default() };
+        self.wait(self.operator.delete_options(object, options))
+    }
 }
 
 /// One version of an object.
@@ -143,7 +146,7 @@ struct Version {
     time: OffsetDateTime,
 }
 
-fn operator(location: &S3Location, pace: Pace) -> Result<Operator, Reason> {
+fn operator(location: &S3Location, pace: Pace, ahead: Arc<Ahead>) -> Result<Operator, Reason> {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let endpoint = location.endpoint.clone();
     let region = location.region.clone().or_else(|| set("AWS_REGION")).or_else(|| set("AWS_DEFAULT_REGION"));
@@ -162,7 +165,7 @@ fn operator(location: &S3Location, pace: Pace) -> Result<Operator, Reason> {
         builder = builder.enable_virtual_host_style();
     }
     let operator = Operator::new(builder).map_err(|error| refusal::reason(&error))?;
-    let transport = Transport::new(pace).map_err(|lost| refusal::reason(&lost.into_error()))?;
+    let transport = Transport::new(pace, ahead).map_err(|lost| refusal::reason(&lost.into_error()))?;
     let context = operator.context().with_http_transport(HttpTransporter::new(transport));
     Ok(operator.with_context(context))
 }
@@ -187,8 +190,8 @@ impl S3Put {
 
     /// One attempt.
     fn attempt(&self, object: &ObjectName, bytes: &Bytes) -> Result<()> {
-        match self.bucket.wait(self.bucket.put(object, bytes.clone())) {
-            Ok(()) => {
+        match self.bucket.wait(self.bucket.put(object.as_str(), bytes.clone(), self.bucket.conditional)) {
+            Ok(_) => {
                 self.unsure().remove(object);
                 Ok(())
             }
@@ -303,11 +306,11 @@ impl Read for S3Read {
             let version = match self.as_of {
                 None => None,
                 as_of => {
-                    let latest = self.bucket.versions(object, as_of, false).map_err(failed)?.pop();
+                    let latest = self.bucket.versions(object.as_str(), as_of, false).map_err(failed)?.pop();
                     latest.ok_or(Reason::NotFound).map_err(failed)?.id
                 }
             };
-            self.bucket.get(object, version, limit, memory.take().unwrap_or_default()).map_err(failed)
+            self.bucket.get(object.as_str(), version, limit, memory.take().unwrap_or_default()).map_err(failed)
         })
     }
 
@@ -325,14 +328,15 @@ impl Read for S3Read {
             return Ok(());
         }
         let failed = |reason| self.bucket.failed("get", object.as_str(), reason);
-        let versions = match self.patience.attempt(|| self.bucket.versions(object, self.as_of, false).map_err(failed)) {
-            Err(Error { reason: Reason::PermissionDenied(_) | Reason::Unsupported(_), .. }) => return Ok(()),
-            versions => versions?,
-        };
+        let versions =
+            match self.patience.attempt(|| self.bucket.versions(object.as_str(), self.as_of, false).map_err(failed)) {
+                Err(Error { reason: Reason::PermissionDenied(_) | Reason::Unsupported(_), .. }) => return Ok(()),
+                versions => versions?,
+            };
         for version in versions {
             let got = self
                 .patience
-                .attempt(|| self.bucket.get(object, version.id.clone(), limit, Vec::new()).map_err(failed));
+                .attempt(|| self.bucket.get(object.as_str(), version.id.clone(), limit, Vec::new()).map_err(failed));
             match got {
                 Ok(bytes) => {
                     if each(bytes).is_break() {
@@ -392,15 +396,11 @@ impl Delete for S3Delete {
     fn delete(&self, object: &ObjectName) -> Result<()> {
         let failed = |reason| self.bucket.failed("delete", object.as_str(), reason);
         self.patience.attempt(|| {
-            let versions = match self.bucket.versions(object, None, true) {
+            let versions = match self.bucket.versions(object.as_str(), None, true) {
                 Err(Reason::PermissionDenied(_) | Reason::Unsupported(_)) => vec![None],
                 versions => versions.map_err(failed)?.into_iter().map(|version| version.id).collect(),
             };
-            versions.into_iter().try_for_each(|version| {
-                let options = DeleteOptions { version, ..DeleteOptions::default() };
-                let deleted = self.bucket.wait(self.bucket.operator.delete_options(object.as_str(), options));
-                deleted.map_err(failed)
-            })
+            versions.into_iter().try_for_each(|version| self.bucket.delete(object.as_str(), version)).map_err(failed)
         })
     }
 }

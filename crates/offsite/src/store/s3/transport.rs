@@ -13,11 +13,14 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use futures::future::{Either, select};
 use futures::{FutureExt, Stream, StreamExt};
-use http::{Request, Response};
+use http::header::DATE;
+use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
 use opendal_core::raw::Operation;
 use opendal_core::{Buffer, HttpBody, HttpTransport};
 use rustls::{ClientConfig, RootCertStore};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use super::refusal::{LONGEST, Lost, Refusal};
@@ -46,10 +49,29 @@ const METADATA_PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct Transport {
     client: reqwest::Client,
     pace: Arc<Pace>,
+    ahead: Arc<Ahead>,
+}
+
+/// How far the store's clock is ahead of this machine's, by its latest answer.
+#[derive(Default)]
+pub(super) struct Ahead(Mutex<Option<time::Duration>>);
+
+impl Ahead {
+    pub(super) fn get(&self) -> Option<time::Duration> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of the answer's date (RFC 9110 §6.6.1), whose form is that of mail.
+    fn note(&self, headers: &HeaderMap, now: OffsetDateTime) {
+        let date = headers.get(DATE).and_then(|date| OffsetDateTime::parse(date.to_str().ok()?, &Rfc2822).ok());
+        if let Some(date) = date {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(date - now);
+        }
+    }
 }
 
 impl Transport {
-    pub(super) fn new(pace: Pace) -> Result<Self, Lost> {
+    pub(super) fn new(pace: Pace, ahead: Arc<Ahead>) -> Result<Self, Lost> {
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls()?)
             .user_agent(concat!("offsite/", env!("CARGO_PKG_VERSION")))
@@ -62,7 +84,7 @@ impl Transport {
             .tcp_keepalive(STALLED / 4)
             .build();
         let client = client.map_err(|error| Lost::new(&error))?;
-        Ok(Self { client, pace: Arc::new(pace) })
+        Ok(Self { client, pace: Arc::new(pace), ahead })
     }
 
     async fn send(&self, request: Request<Buffer>) -> Result<reqwest::Response, Lost> {
@@ -95,6 +117,9 @@ impl HttpTransport for Transport {
         };
         let answer = answer.map_err(Lost::into_error)?;
         let (status, headers, length) = (answer.status(), answer.headers().clone(), answer.content_length());
+        if is_s3 {
+            self.ahead.note(&headers, OffsetDateTime::now_utc());
+        }
         let stream = Receiving { stream: Box::pin(answer.bytes_stream()), stalled: Box::pin(sleep(STALLED)) };
         let mut body = HttpBody::new(stream, length);
         if is_s3 && !status.is_success() {
@@ -218,5 +243,22 @@ impl<S: Stream<Item = reqwest::Result<Bytes>>> Stream for Receiving<S> {
                 Poll::Pending => Poll::Pending,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_tells_how_far_clocks_differ() {
+        let ahead = Ahead::default();
+        let now = OffsetDateTime::from_unix_timestamp(1_795_419_900).unwrap();
+        for odd in ["", "now", "2026-11-23T07:45:00Z"] {
+            ahead.note(&HeaderMap::from_iter([(DATE, odd.parse().unwrap())]), now);
+            assert_eq!(ahead.get(), None, "{odd}");
+        }
+        ahead.note(&HeaderMap::from_iter([(DATE, "Mon, 23 Nov 2026 07:55:01 GMT".parse().unwrap())]), now);
+        assert_eq!(ahead.get(), Some(time::Duration::seconds(601)));
     }
 }
