@@ -85,8 +85,18 @@ fn as_table(report: &[Report]) -> String {
     let width = |of: fn(&Report) -> &str| report.iter().map(|row| of(row).len()).max().unwrap_or_default();
     let (results, checks) = (width(|row| row.result), width(|row| row.check));
     let line = |Report { check, result, text, .. }: &Report| format!("{result:results$}  {check:checks$}  {text}\n");
-    let remedy = |row: &Report| row.remedy.as_ref().map(|remedy| format!("  {}: {remedy}\n", row.check));
-    let remedies: Vec<String> = report.iter().filter_map(remedy).collect();
-    let heading = if remedies.is_empty() { "" } else { "\nWhat to do:\n" };
-    report.iter().map(line).chain([heading.to_owned()]).chain(remedies).collect()
+    let heading = if report.iter().any(|row| row.remedy.is_some()) { "\nWhat to do:\n" } else { "" };
+    report.iter().map(line).chain([heading.to_owned()]).chain(remedies(report)).collect()
+}
+
+/// What to do, each thing once, with all the checks that it is for.
+fn remedies(report: &[Report]) -> Vec<String> {
+    let mut remedies: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (check, remedy) in report.iter().filter_map(|row| Some((row.check, row.remedy.as_deref()?))) {
+        match remedies.iter_mut().find(|(known, _)| *known == remedy) {
+            Some((_, checks)) => checks.push(check),
+            None => remedies.push((remedy, vec![check])),
+        }
+    }
+    remedies.into_iter().map(|(remedy, checks)| format!("  {}: {remedy}\n", checks.join(", "))).collect()
 }

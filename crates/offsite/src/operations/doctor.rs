@@ -97,11 +97,8 @@ pub enum Check {
     Directory,
     /// The store is an account on another host.
     Account,
-    /// What was put to try all that is still there, or not.
-    Objects {
-        /// Whether it is.
-        stay: bool,
-    },
+    /// What was put to try all that, and is still there: names of objects.
+    Objects(Vec<String>),
 }
 
 /// When a certificate is valid.
@@ -181,12 +178,8 @@ impl Check {
             Self::Clock(Some(ahead)) if ahead.abs() > SKEWED => Verdict::Fault,
             Self::Clock(Some(_)) => Verdict::Good,
             Self::Versions(kept) => note_if(!kept),
-            Self::Objects { stay } => note_if(*stay),
+            Self::Objects(stay) => note_if(!stay.is_empty()),
         }
-    }
-
-    fn lets_delete(&self) -> bool {
-        matches!(self, Self::Power { power: Power::Delete | Power::DeleteVersion, outcome: Outcome::Worked, .. })
     }
 }
 
@@ -280,8 +273,7 @@ fn of_store(to: &Location, probe: &dyn Probe, checks: &mut Vec<Check>) {
     } else {
         checks.push(Check::Directory);
     }
-    let may_delete = !is_bucket || checks.iter().any(Check::lets_delete);
-    checks.push(Check::Objects { stay: !(may_delete && probe.clean()) });
+    checks.push(Check::Objects(probe.clean()));
 }
 
 /// Tries each power; whether objects can be put.

@@ -24,8 +24,8 @@ pub trait Probe: Send + Sync {
     /// How far the store's clock is ahead of this machine's; None where it told no time.
     fn clock_ahead(&self) -> Option<Duration>;
 
-    /// Deletes what was put; whether nothing of it is left.
-    fn clean(&self) -> bool;
+    /// Deletes what was put, as far as that is allowed; the names of what stays.
+    fn clean(&self) -> Vec<String>;
 }
 
 /// Something that may be done to a store.

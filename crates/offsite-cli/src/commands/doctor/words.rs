@@ -31,7 +31,7 @@ pub(super) fn name(check: &Check) -> &'static str {
         Check::Settings => "settings",
         Check::Directory => "directory",
         Check::Account => "account",
-        Check::Objects { .. } => "objects",
+        Check::Objects(_) => "objects",
         _ => "other",
     }
 }
@@ -90,10 +90,10 @@ impl Words<'_> {
                 "whoever has this account can read, overwrite and delete what it has put: SFTP is never put-only"
                     .to_owned()
             }
-            Check::Objects { stay: true } => {
-                format!("of what was put to try this, a few bytes each stay below {}", self.doctor_folders())
+            Check::Objects(stay) if stay.is_empty() => "what was put to try this is gone again".to_owned(),
+            Check::Objects(stay) => {
+                format!("of what was put to try this, a few bytes each stay below {}", folders(stay).join(", "))
             }
-            Check::Objects { stay: false } => "what was put to try this is gone again".to_owned(),
             _ => "something else was looked at".to_owned(),
         }
     }
@@ -132,14 +132,9 @@ impl Words<'_> {
             Check::Account => {
                 Some("let the other side keep snapshots of the directory, out of the account's reach".to_owned())
             }
-            Check::Objects { .. } => Some("nothing: whatever else reads the store passes over them".to_owned()),
+            Check::Objects(_) => Some("nothing: whatever else reads the store passes over them".to_owned()),
             _ => None,
         }
-    }
-
-    fn doctor_folders(&self) -> String {
-        let host = self.host;
-        format!("data/{host}/.doctor and receipts/{host}/.doctor")
     }
 
     fn to_let_put(&self, outcome: &Outcome) -> Option<String> {
@@ -182,6 +177,13 @@ impl Words<'_> {
             ["bucket-versioning", "object-lock-configuration", "bucket-lifecycle-configuration"].map(ask);
         format!("as an administrator: {versions}, {lock}, {lifecycle}")
     }
+}
+
+/// Where objects lie, each folder once.
+fn folders(objects: &[String]) -> Vec<&str> {
+    let mut folders: Vec<&str> = objects.iter().filter_map(|object| Some(object.rsplit_once('/')?.0)).collect();
+    folders.dedup();
+    folders
 }
 
 /// What a policy calls the place of a store.

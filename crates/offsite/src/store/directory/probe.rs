@@ -60,8 +60,7 @@ impl Probe for DirectoryProbe {
         None
     }
 
-    fn clean(&self) -> bool {
-        // Both, also where the first one stays.
-        self.remove(&self.names.data) & self.remove(&self.names.receipt)
+    fn clean(&self) -> Vec<String> {
+        [&self.names.data, &self.names.receipt].into_iter().filter(|name| !self.remove(name)).cloned().collect()
     }
 }

@@ -1,5 +1,6 @@
 //! What may be done to a bucket, tried: each power by the request that a thief of the credential would send.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -120,9 +121,10 @@ impl Probe for S3Probe {
         self.bucket.ahead.get()
     }
 
-    fn clean(&self) -> bool {
+    fn clean(&self) -> Vec<String> {
         let all = std::mem::take(&mut *self.all_put());
-        // Each of them, also where one stays.
-        all.iter().fold(true, |clean, put| self.remove(put).is_ok() && clean)
+        let stay: BTreeSet<String> =
+            all.into_iter().filter(|put| self.remove(put).is_err()).map(|put| put.object).collect();
+        stay.into_iter().collect()
     }
 }
