@@ -92,7 +92,8 @@ impl Words<'_> {
             }
             Check::Objects(stay) if stay.is_empty() => "what was put to try this is gone again".to_owned(),
             Check::Objects(stay) => {
-                format!("of what was put to try this, a few bytes each stay below {}", folders(stay).join(", "))
+                let folders = folders(stay).join(", ");
+                format!("a few bytes each, which all else passes over, stay of what was put to try this: {folders}")
             }
             _ => "something else was looked at".to_owned(),
         }
@@ -132,7 +133,6 @@ impl Words<'_> {
             Check::Account => {
                 Some("let the other side keep snapshots of the directory, out of the account's reach".to_owned())
             }
-            Check::Objects(_) => Some("nothing: whatever else reads the store passes over them".to_owned()),
             _ => None,
         }
     }
@@ -203,6 +203,9 @@ fn tried(power: Power, outcome: &Outcome, kept: bool) -> String {
         (Power::Delete, Outcome::Worked) if kept => format!("{what}: tried, and it worked; that only hides it"),
         (_, Outcome::Worked) => format!("{what}: tried, and it worked"),
         (_, Outcome::Refused(_)) => format!("{what}: tried, and refused"),
+        (Power::Put | Power::PutReceipt, Outcome::Unclear(error)) => {
+            format!("{what}: tried, and failed: {}", error.reason)
+        }
         (_, Outcome::Unclear(error)) => format!("{what}: tried, without a clear answer: {}", error.reason),
         _ => format!("{what}: there is none"),
     }
