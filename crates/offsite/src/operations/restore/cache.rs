@@ -20,6 +20,9 @@ const EACH_AHEAD: u64 = 16 << 20;
 /// As many slices fit in any case, however large they are.
 const FEWEST: usize = 3;
 
+/// So many jobs may have begun since one that has not taken its slice yet: more than there are threads.
+const JUST_BEGUN: u64 = 16;
+
 /// Most failed slices that are remembered; others fail anew.
 const FAILED: usize = 1024;
 
@@ -51,8 +54,16 @@ struct Slot {
     size: u64,
     /// When it was used last.
     used: u64,
-    /// The number of the job that will want it, where it was opened ahead.
+    /// The number of the job that will want it, where it was opened ahead; 0 once somebody took it.
     wanted_by: u64,
+}
+
+impl Slot {
+    /// Whether a job will take it that has yet to begin, or has just begun. One that does not take it
+    /// after all, since its file is there already, is soon passed.
+    fn is_awaited(&self, reached: u64) -> bool {
+        self.wanted_by > 0 && self.wanted_by + JUST_BEGUN > reached
+    }
 }
 
 /// A slice in use.
@@ -112,8 +123,9 @@ impl<'a, S: Slices> Cache<'a, S> {
             state.clock += 1;
             let now = state.clock;
             match state.slots.get_mut(&name) {
-                Some(Slot { opened: Some(opened), used, .. }) => {
+                Some(Slot { opened: Some(opened), used, wanted_by: wanted, .. }) => {
                     *used = now;
+                    *wanted = wanted_by.min(*wanted);
                     return Ok(Held { cache: self, opened: Some(opened.clone()) });
                 }
                 Some(Slot { opened: None, .. }) => {}
@@ -209,14 +221,20 @@ impl<S: Slices> Drop for Opening<'_, '_, S> {
 }
 
 impl State {
-    /// Lets go of slices that nobody uses, the longest unused first, until another fits.
+    /// Lets go of slices that nobody uses until another fits: those that are not awaited, the longest
+    /// unused first, and then those that are awaited last.
     fn make_room(&mut self, size: u64) -> bool {
         while self.slots.len() >= FEWEST && self.bytes + size > self.memory {
             let unused = self
                 .slots
                 .iter()
                 .filter(|(_, slot)| slot.opened.as_ref().is_some_and(|opened| Arc::strong_count(opened) == 1));
-            let Some(name) = unused.min_by_key(|(_, slot)| slot.used).map(|(name, _)| *name) else { return false };
+            let rank = |slot: &Slot| match slot.is_awaited(self.reached) {
+                false => (false, slot.used),
+                true => (true, u64::MAX - slot.wanted_by),
+            };
+            let first = unused.min_by_key(|(_, slot)| rank(slot)).map(|(name, _)| *name);
+            let Some(name) = first else { return false };
             if let Some(opened) = self.remove(name).and_then(Arc::into_inner)
                 && self.free.is_empty()
             {
