@@ -1,5 +1,5 @@
-//! A fast line that is long: how much of it a backup and a restore use, beside curl. It prints ratios of
-//! one run and judges none; `scripts/bench` runs it.
+//! A fast line that is long: how much of it a backup and a restore use, beside curl. It prints a table of
+//! one run and judges nothing; `scripts/bench` runs it.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -77,15 +77,10 @@ fn a_long_line_is_filled() {
     let mut restore = host.restore("");
     Identity::Reader.at(restore.words("--dry-run")).env("OFFSITE_STORE", &location);
     let (restore, restore_memory) = watched(&restore);
-    println!("1 Gbit/s, 50 ms there and back, 1 GiB:");
     for (what, curl, ours, memory) in
-        [("backup", put, backup, backup_memory), ("restore", get, restore, restore_memory)]
+        [("back up to S3", put, backup, backup_memory), ("restore from S3 (`--dry-run`)", get, restore, restore_memory)]
     {
-        println!(
-            "  {what}: {:.1} MiB/s, {:.2} of curl's {:.1}; {memory:.0} MiB resident",
-            rate(ours),
-            curl.as_secs_f64() / ours.as_secs_f64(),
-            rate(curl),
-        );
+        let share = curl.as_secs_f64() / ours.as_secs_f64();
+        println!("| {what} | {:.0} MiB/s | {memory:.0} MiB | {share:.2} |", rate(ours));
     }
 }
