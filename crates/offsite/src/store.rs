@@ -303,5 +303,13 @@ pub fn open_for_delete(location: &Location) -> Result<Box<dyn Delete>> {
     }
 }
 
+/// Reads any bytes as servers' answers, in every way that stores read them: as a refusal of S3's, and
+/// as packets of SFTP's, whose first byte is their kind. What is made of them, in words fit for a
+/// terminal. For fuzzing.
+#[must_use]
+pub fn read_answers(bytes: &[u8]) -> Vec<String> {
+    vec![s3::read_refusal(bytes), sftp::read_packet(bytes)]
+}
+
 #[cfg(test)]
 mod conformance;

@@ -26,7 +26,7 @@ impl Error {
     /// Whether the same call may succeed a little later without anybody doing something about it.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self.reason, Reason::Unreachable(_))
+        matches!(self.reason, Reason::Unreachable(_) | Reason::Busy(_))
     }
 }
 
@@ -94,6 +94,12 @@ pub enum Reason {
     /// The store did not answer; it may later.
     #[error("{0}")]
     Unreachable(#[source] io::Error),
+    /// The store answered that it does not take the request just now.
+    #[error("{0}")]
+    Busy(#[source] io::Error),
+    /// A list does not come in the order of names, so that something may be missing in it.
+    #[error("it does not list objects in the order of their names")]
+    Disordered,
     /// Everything else that the operating system reports.
     #[error("{0}")]
     Io(#[source] io::Error),

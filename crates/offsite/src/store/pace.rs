@@ -21,6 +21,12 @@ impl Pace {
         Self { limit, free: Mutex::new(Instant::now()) }
     }
 
+    /// How many bytes to send at a time: `most`, or so few that each piece is soon let through.
+    pub(super) fn piece(&self, most: usize) -> usize {
+        let limited = |limit: NonZero<u64>| usize::try_from(limit.get() / 8).unwrap_or(most).clamp(1, most);
+        self.limit.map_or(most, limited)
+    }
+
     /// How long to wait before so many bytes are sent. They are reckoned as sent: whoever asks,
     /// sends them, in pieces that are small beside the limit.
     pub(super) fn delay(&self, bytes: usize) -> Duration {
@@ -74,6 +80,13 @@ mod tests {
         let later = start + Duration::from_secs(3600);
         let sent = send(&pace, later, Duration::from_secs(1));
         assert!((1_000_000..=1_500_000 + PIECE).contains(&sent), "{sent} bytes in a second");
+    }
+
+    #[test]
+    fn pieces_are_small_beside_the_limit() {
+        for (limit, piece) in [(0, 1000), (1, 1), (1024, 128), (8000, 1000), (1 << 40, 1000)] {
+            assert_eq!(Pace::new(NonZero::new(limit)).piece(1000), piece, "{limit}");
+        }
     }
 
     #[test]

@@ -17,6 +17,9 @@ const TO_PUT: Duration = Duration::from_secs(10 * 60);
 /// How long an outage may last in the midst of reading, where somebody waits for the answer.
 const TO_READ: Duration = Duration::from_secs(2 * 60);
 
+/// So often a call is tried in any case: on a slow line each time may take long, and carry much.
+const TRIES: u32 = 6;
+
 /// What is over sooner is not worth a word, once the store has answered.
 const HICCUP: Duration = Duration::from_secs(5);
 
@@ -40,6 +43,8 @@ struct State {
     outage: Option<Instant>,
     /// Whether it has been told.
     told: bool,
+    /// Whether somebody has given up since.
+    given_up: bool,
 }
 
 /// The time, and how it passes.
@@ -77,9 +82,11 @@ impl<C: Clock> Patience<C> {
     /// then the last error is returned.
     pub(super) fn attempt<T>(&self, mut call: impl FnMut() -> Result<T>) -> Result<T> {
         let (mut wait, longest_wait) = WAITS;
+        let mut tries = 0;
         loop {
+            tries += 1;
             match call() {
-                Err(error) if error.is_retryable() => self.wait(wait, error)?,
+                Err(error) if error.is_retryable() => self.wait(wait, tries, error)?,
                 answer => {
                     *self.state() = State { reached: true, ..State::default() };
                     return answer;
@@ -90,12 +97,13 @@ impl<C: Clock> Patience<C> {
     }
 
     /// Sleeps for about so long, unless the outage has lasted too long already.
-    fn wait(&self, wait: Duration, error: Error) -> Result<()> {
+    fn wait(&self, wait: Duration, tries: u32, error: Error) -> Result<()> {
         let now = self.clock.now();
         let mut state = self.state();
         let lasted = now.saturating_duration_since(*state.outage.get_or_insert(now));
         let (hiccup, longest) = if state.reached { (HICCUP, self.longest) } else { (Duration::ZERO, AT_FIRST) };
-        if lasted >= longest {
+        if lasted >= longest && (tries >= TRIES || state.given_up) {
+            state.given_up = true;
             return Err(error);
         }
         let is_news = lasted >= hiccup && !std::mem::replace(&mut state.told, lasted >= hiccup);

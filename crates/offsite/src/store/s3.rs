@@ -11,7 +11,7 @@ mod probe;
 mod refusal;
 mod transport;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,6 +39,12 @@ pub(super) use probe::S3Probe;
 /// Enough to fill a line of 1 Gbit/s and 50 ms.
 const AT_ONCE: usize = 4;
 
+/// So many versions of an object are remembered; whoever adds to them adds later ones.
+const MOST_VERSIONS: usize = 1000;
+
+/// So many of them are got: ours is the first, or hardly more than that where puts are unconditional.
+const TRIED_VERSIONS: usize = 16;
+
 /// Amazon's own is `auto`-detected nowhere: other services take any.
 const ANY_REGION: &str = "us-east-1";
 
@@ -49,6 +55,9 @@ struct Bucket {
     runtime: Runtime,
     /// As the location is written.
     name: String,
+    /// What every key begins with: nothing, or the prefix and a slash. OpenDAL is not told of it, since it
+    /// takes for granted that listed keys begin so.
+    prefix: String,
     conditional: bool,
     ahead: Arc<Ahead>,
 }
@@ -61,7 +70,12 @@ impl Bucket {
         let runtime = runtime.map_err(|error| opened(Reason::Io(error)))?;
         let ahead = Arc::new(Ahead::default());
         let operator = operator(location, pace, ahead.clone()).map_err(&opened)?;
-        Ok(Self { operator, runtime, name, conditional: location.conditional, ahead })
+        let prefix = if location.prefix.is_empty() { String::new() } else { format!("{}/", location.prefix) };
+        Ok(Self { operator, runtime, name, prefix, conditional: location.conditional, ahead })
+    }
+
+    fn key(&self, object: &str) -> String {
+        format!("{}{object}", self.prefix)
     }
 
     /// Adds the names to an error.
@@ -77,7 +91,7 @@ impl Bucket {
     /// Puts an object, if wanted on condition that there is none; its version, where the bucket keeps these.
     async fn put(&self, object: &str, bytes: Bytes, if_not_exists: bool) -> opendal_core::Result<Option<String>> {
         let options = WriteOptions { if_not_exists, ..WriteOptions::default() };
-        let metadata = self.operator.write_options(object, bytes, options).await?;
+        let metadata = self.operator.write_options(&self.key(object), bytes, options).await?;
         // As long as a bucket's versions are suspended, every put replaces this one.
         Ok(metadata.version().filter(|version| *version != "null").map(str::to_owned))
     }
@@ -87,7 +101,7 @@ impl Bucket {
         memory.clear();
         let options = ReaderOptions { version, ..ReaderOptions::default() };
         let got = self.wait(async {
-            let reader = self.operator.reader_options(object, options).await?;
+            let reader = self.operator.reader_options(&self.key(object), options).await?;
             let mut pieces = reader.into_stream(..).await?;
             while let Some(piece) = pieces.try_next().await? {
                 if memory.len() + piece.len() > limit {
@@ -102,32 +116,33 @@ impl Bucket {
         got?.ok_or(Reason::TooLarge { limit })
     }
 
-    fn lister(
-        &self,
-        prefix: &str,
-        versions: bool,
-        deleted: bool,
-    ) -> impl Future<Output = opendal_core::Result<Lister>> {
+    async fn lister(&self, start: &str, versions: bool, deleted: bool) -> opendal_core::Result<Lister> {
         let options = ListOptions { recursive: true, versions, deleted, ..ListOptions::default() };
-        self.operator.lister_options(prefix, options)
+        self.operator.lister_options(&self.key(start), options).await
     }
 
-    /// The versions of an object, oldest first, of those that were put by then.
+    /// The versions of an object, oldest first, of those that were put by then. Of very many only the
+    /// oldest, among which is the one that was put first.
     fn versions(&self, object: &str, as_of: Option<OffsetDateTime>, deleted: bool) -> Result<Vec<Version>, Reason> {
         let mut versions = self.wait(async {
-            let mut versions = Vec::new();
+            // The latest come first.
+            let mut versions = VecDeque::new();
+            let key = self.key(object);
             let mut entries = self.lister(object, true, deleted).await?;
             while let Some(entry) = entries.try_next().await? {
                 let metadata = entry.metadata();
-                if entry.path() != object {
+                let time = time(metadata);
+                if entry.path() != key || as_of.is_some_and(|as_of| time > as_of) {
                     continue;
                 }
+                if versions.len() == MOST_VERSIONS {
+                    versions.pop_front();
+                }
                 let id = metadata.version().map(ToOwned::to_owned);
-                versions.push(Version { id, time: time(metadata) });
+                versions.push_back(Version { id, time, size: metadata.content_length() });
             }
-            Ok(versions)
+            Ok(Vec::from(versions))
         })?;
-        versions.retain(|version| as_of.is_none_or(|as_of| version.time <= as_of));
         versions.reverse();
         versions.sort_by_key(|version| version.time);
         Ok(versions)
@@ -136,7 +151,7 @@ impl Bucket {
     /// Deletes the current version of an object, or a named one.
     fn delete(&self, object: &str, version: Option<String>) -> Result<(), Reason> {
         let options = DeleteOptions { version, ..DeleteOptions::default() };
-        self.wait(self.operator.delete_options(object, options))
+        self.wait(self.operator.delete_options(&self.key(object), options))
     }
 }
 
@@ -144,6 +159,7 @@ impl Bucket {
 struct Version {
     id: Option<String>,
     time: OffsetDateTime,
+    size: u64,
 }
 
 fn operator(location: &S3Location, pace: Pace, ahead: Arc<Ahead>) -> Result<Operator, Reason> {
@@ -153,7 +169,7 @@ fn operator(location: &S3Location, pace: Pace, ahead: Arc<Ahead>) -> Result<Oper
     let region = region.or_else(|| endpoint.as_ref().map(|_| ANY_REGION.to_owned())).ok_or(Reason::NoRegion)?;
     // Amazon wants the bucket in the host's name, for which TLS allows no dots.
     let virtual_host = location.virtual_host.unwrap_or(endpoint.is_none() && !location.bucket.contains('.'));
-    let mut builder = S3::default().bucket(&location.bucket).root(&location.prefix).region(&region);
+    let mut builder = S3::default().bucket(&location.bucket).region(&region);
     builder = builder.checksum_algorithm("crc32c");
     if let Some(endpoint) = &endpoint {
         builder = builder.endpoint(endpoint);
@@ -248,23 +264,25 @@ impl S3Read {
         })
     }
 
-    /// Lists below a prefix.
+    /// Lists what begins with the name of a folder and a slash.
     fn list_once(
         &self,
-        prefix: &str,
+        folder: &str,
         versions: bool,
         each: &mut dyn FnMut(Listed) -> ControlFlow<()>,
     ) -> Result<(), Reason> {
-        let mut entries = self.bucket.wait(self.bucket.lister(prefix, versions, false))?;
+        let mut entries = self.bucket.wait(self.bucket.lister(folder, versions, false))?;
         let mut group: Option<Listed> = None;
         while let Some(entry) = self.bucket.wait(async { entries.next().await.transpose() })? {
             let metadata = entry.metadata();
-            let Ok(object) = entry.path().parse::<ObjectName>() else { continue };
+            let name = entry.path().strip_prefix(&self.bucket.prefix);
+            let Some(object) = name.and_then(|name| name.parse::<ObjectName>().ok()) else { continue };
             let time = time(metadata);
             if metadata.mode() != EntryMode::FILE || self.as_of.is_some_and(|as_of| time > as_of) {
                 continue;
             }
-            let is_current = metadata.is_current() == Some(true);
+            // What hides it today says nothing of another time.
+            let is_current = self.as_of.is_some() || metadata.is_current() == Some(true);
             let size = metadata.content_length();
             // Of one object the versions come together, the latest first.
             match &mut group {
@@ -333,7 +351,8 @@ impl Read for S3Read {
                 Err(Error { reason: Reason::PermissionDenied(_) | Reason::Unsupported(_), .. }) => return Ok(()),
                 versions => versions?,
             };
-        for version in versions {
+        let fitting = versions.into_iter().filter(|version| version.size <= limit as u64);
+        for version in fitting.take(TRIED_VERSIONS) {
             let got = self
                 .patience
                 .attempt(|| self.bucket.get(object.as_str(), version.id.clone(), limit, Vec::new()).map_err(failed));
@@ -343,8 +362,9 @@ impl Read for S3Read {
                         break;
                     }
                 }
-                Err(Error { reason: Reason::TooLarge { .. } | Reason::NotFound, .. }) => {}
-                Err(error) => return Err(error),
+                Err(error) if error.is_retryable() => return Err(error),
+                // Whoever put it may have seen to it that nobody can read it.
+                Err(_) => {}
             }
         }
         Ok(())
@@ -353,24 +373,30 @@ impl Read for S3Read {
     fn list(&self, folder: &Folder, each: &mut dyn FnMut(Listed) -> ControlFlow<()>) -> Result<()> {
         let prefix = if folder.as_str().is_empty() { String::new() } else { format!("{folder}/") };
         let failed = |reason| self.bucket.failed("list", folder.as_str(), reason);
-        // What was handed over once is not handed over again.
-        let mut last: Option<ObjectName> = None;
-        let mut once = |listed: Listed| {
-            if last.as_ref().is_some_and(|last| listed.object <= *last) {
-                return ControlFlow::Continue(());
-            }
-            last = Some(listed.object.clone());
-            each(listed)
+        // What was handed over once is not handed over again by another attempt.
+        let mut handed_over: Option<ObjectName> = None;
+        let mut attempt = |versions| {
+            let (resumed, mut last) = (handed_over.clone(), None);
+            let mut in_order = true;
+            let listed = self.list_once(&prefix, versions, &mut |listed| {
+                in_order = last.replace(listed.object.clone()).is_none_or(|last| last < listed.object);
+                if !in_order {
+                    return ControlFlow::Break(());
+                }
+                if resumed.as_ref().is_some_and(|resumed| listed.object <= *resumed) {
+                    return ControlFlow::Continue(());
+                }
+                handed_over = Some(listed.object.clone());
+                each(listed)
+            });
+            listed.and(if in_order { Ok(()) } else { Err(Reason::Disordered) })
         };
         self.patience.attempt(|| {
             let versions = !self.no_versions.load(Ordering::Relaxed);
-            match self.list_once(&prefix, versions, &mut once) {
-                Err(reason @ (Reason::PermissionDenied(_) | Reason::Unsupported(_))) if versions => {
-                    if self.as_of.is_some() {
-                        return Err(failed(reason));
-                    }
+            match attempt(versions) {
+                Err(Reason::PermissionDenied(_) | Reason::Unsupported(_)) if versions && self.as_of.is_none() => {
                     self.no_versions.store(true, Ordering::Relaxed);
-                    self.list_once(&prefix, false, &mut once).map_err(failed)
+                    attempt(false).map_err(failed)
                 }
                 listed => listed.map_err(failed),
             }
@@ -403,6 +429,11 @@ impl Delete for S3Delete {
             versions.into_iter().try_for_each(|version| self.bucket.delete(object.as_str(), version)).map_err(failed)
         })
     }
+}
+
+/// What a refusal says, whose body is this.
+pub(super) fn read_refusal(body: &[u8]) -> String {
+    refusal::Refusal::new(http::StatusCode::BAD_REQUEST, &http::HeaderMap::new(), body).to_string()
 }
 
 /// When a version was put, as the service says.

@@ -315,5 +315,11 @@ fn read_id(remote: &Remote, session: &Session) -> Result<Vec<u8>, Reason> {
     Ok(line)
 }
 
+/// What a packet says: its kind, and what follows its number, or all of it if it is a server's first.
+pub(super) fn read_packet(bytes: &[u8]) -> String {
+    let answer = bytes.split_first().map(|(kind, payload)| wire::answer(*kind, payload.to_vec()));
+    format!("{:?} {answer:?}", wire::extensions(bytes))
+}
+
 #[cfg(test)]
 mod tests;

@@ -185,8 +185,9 @@ fn read(store: &dyn store::Read, listing: &Listing, pins: &Pins) -> Result<Optio
             Reason::NotFound => return Ok(None),
             Reason::TooLarge { limit } => Problem::TooLong(limit as u64),
             Reason::NotAnObject => Problem::NotAnObject,
-            // One bad sector must not hide all other backups.
-            Reason::Io(source) => Problem::Unreadable(source),
+            // One bad sector, or one object that somebody put for nobody to read, must not hide all
+            // other backups.
+            Reason::Io(source) | Reason::PermissionDenied(source) => Problem::Unreadable(source),
             _ => return Err(error.into()),
         },
     };
@@ -202,7 +203,8 @@ fn read_versions(store: &dyn store::Read, listing: &Listing, pins: &Pins) -> Res
             (None, Ok(receipt)) => right = Some((message, receipt)),
             (right, _) => others |= right.as_ref().is_none_or(|(right, _)| *right != message),
         }
-        ControlFlow::Continue(())
+        // How many others there are is of no interest.
+        if right.is_some() && others { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     Ok(right.map(|(message, receipt)| (found(&message, &receipt, listing, pins, others), receipt)))
 }

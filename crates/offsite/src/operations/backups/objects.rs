@@ -23,10 +23,21 @@ pub(super) fn get_in(
     expected: Hashed,
     memory: Vec<u8>,
 ) -> Result<Vec<u8>> {
-    match get_current(store, object, expected, memory) {
-        Err(Error::Damage(damage)) => get_older(store, object, expected)?.ok_or(Error::Damage(damage)),
-        got => got,
+    let error = match get_current(store, object, expected, memory) {
+        Err(error) if !may_pass(&error) => error,
+        got => return got,
+    };
+    // Why the object at hand is not it is what counts, unless the others cannot be asked for now.
+    match get_older(store, object, expected) {
+        Ok(Some(bytes)) => Ok(bytes),
+        Err(outage) if may_pass(&outage) => Err(outage),
+        _ => Err(error),
     }
+}
+
+/// Whether it may be better a little later.
+fn may_pass(error: &Error) -> bool {
+    matches!(error, Error::Store(error) if error.is_retryable())
 }
 
 fn get_older(store: &dyn store::Read, object: &ObjectName, expected: Hashed) -> Result<Option<Vec<u8>>> {

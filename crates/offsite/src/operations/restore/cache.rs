@@ -107,15 +107,7 @@ impl<'a, S: Slices> Cache<'a, S> {
     /// A slice, opened now if it is not at hand. A thread must not hold another meanwhile: it may
     /// have to wait for one that is given back.
     pub(super) fn get(&self, name: SliceName) -> Result<Held<'_, 'a, S>> {
-        self.get_for(name, 0, self.lock())
-    }
-
-    fn get_for<'c>(
-        &'c self,
-        name: SliceName,
-        wanted_by: u64,
-        mut state: MutexGuard<'c, State>,
-    ) -> Result<Held<'c, 'a, S>> {
+        let mut state = self.lock();
         loop {
             if let Some(source) = state.failed.get(&name) {
                 return Err(Error::Slice { name, source: source.clone() });
@@ -123,25 +115,36 @@ impl<'a, S: Slices> Cache<'a, S> {
             state.clock += 1;
             let now = state.clock;
             match state.slots.get_mut(&name) {
-                Some(Slot { opened: Some(opened), used, wanted_by: wanted, .. }) => {
-                    *used = now;
-                    *wanted = wanted_by.min(*wanted);
+                Some(Slot { opened: Some(opened), used, wanted_by, .. }) => {
+                    (*used, *wanted_by) = (now, 0);
                     return Ok(Held { cache: self, opened: Some(opened.clone()) });
                 }
                 Some(Slot { opened: None, .. }) => {}
                 None => {
                     let size = self.slices.known(name).ok_or(PlanError::UnknownSlice(name))?.size;
-                    if state.make_room(size) {
-                        state.bytes += size;
-                        state.slots.insert(name, Slot { opened: None, size, used: now, wanted_by });
-                        let memory = state.free.pop().unwrap_or_default();
-                        drop(state);
-                        return self.open(name, memory);
+                    if state.make_room(size, 0) {
+                        return self.open_in_slot(name, size, 0, state);
                     }
                 }
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Opens a slice for which there is room.
+    fn open_in_slot(
+        &self,
+        name: SliceName,
+        size: u64,
+        wanted_by: u64,
+        mut state: MutexGuard<'_, State>,
+    ) -> Result<Held<'_, 'a, S>> {
+        state.bytes += size;
+        let used = state.clock;
+        state.slots.insert(name, Slot { opened: None, size, used, wanted_by });
+        let memory = state.free.pop().unwrap_or_default();
+        drop(state);
+        self.open(name, memory)
     }
 
     fn open(&self, name: SliceName, memory: Vec<u8>) -> Result<Held<'_, 'a, S>> {
@@ -170,14 +173,16 @@ impl<'a, S: Slices> Cache<'a, S> {
         result
     }
 
-    /// Opens a slice ahead of the job that will want it, once no more than a few others are.
+    /// Opens a slice ahead of the job that will want it, once no more than a few others are, and there
+    /// is room beside those that are wanted before.
     pub(super) fn prefetch(&self, name: SliceName, job: u64) {
+        let Some(known) = self.slices.known(name) else { return };
         let mut state = self.lock();
-        while !state.stopped && job > state.reached {
+        while !state.stopped && job > state.reached && !state.slots.contains_key(&name) {
             let ahead = state.slots.values().filter(|slot| slot.wanted_by > state.reached).count();
-            if ahead < self.slices.at_once() || state.slots.contains_key(&name) {
+            if ahead < self.slices.at_once() && state.make_room(known.size, job) {
                 // Whoever wants it gets the error.
-                drop(self.get_for(name, job, state));
+                drop(self.open_in_slot(name, known.size, job, state));
                 return;
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -222,13 +227,15 @@ impl<S: Slices> Drop for Opening<'_, '_, S> {
 
 impl State {
     /// Lets go of slices that nobody uses until another fits: those that are not awaited, the longest
-    /// unused first, and then those that are awaited last.
-    fn make_room(&mut self, size: u64) -> bool {
+    /// unused first, and then those that are awaited last. For a job that is yet to come, none that is
+    /// awaited before it; 0 is one that has begun.
+    fn make_room(&mut self, size: u64, job: u64) -> bool {
         while self.slots.len() >= FEWEST && self.bytes + size > self.memory {
             let unused = self
                 .slots
                 .iter()
-                .filter(|(_, slot)| slot.opened.as_ref().is_some_and(|opened| Arc::strong_count(opened) == 1));
+                .filter(|(_, slot)| slot.opened.as_ref().is_some_and(|opened| Arc::strong_count(opened) == 1))
+                .filter(|(_, slot)| job == 0 || !slot.is_awaited(self.reached) || slot.wanted_by > job);
             let rank = |slot: &Slot| match slot.is_awaited(self.reached) {
                 false => (false, slot.used),
                 true => (true, u64::MAX - slot.wanted_by),

@@ -1,18 +1,17 @@
 //! What may be done to a bucket, tried: each power by the request that a thief of the credential would send.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures::StreamExt;
-use opendal_core::Operator;
 use opendal_core::options::{ListOptions, StatOptions};
 use time::Duration;
 
-use super::{Bucket, operator};
+use super::Bucket;
 use crate::store::pace::Pace;
 use crate::store::probe::Names;
-use crate::store::{Error, Location, Power, Probe, Reason, Result, S3Location};
+use crate::store::{Power, Probe, Reason, Result, S3Location};
 
 /// What the objects hold.
 const BYTES: &[u8] = b"tried by offsite doctor\n";
@@ -20,8 +19,6 @@ const BYTES: &[u8] = b"tried by offsite doctor\n";
 /// Tries what may be done to a bucket.
 pub(in crate::store) struct S3Probe {
     bucket: Bucket,
-    /// All of it, whatever prefix the store has.
-    whole: Operator,
     names: Names,
     put: Mutex<Vec<Version>>,
 }
@@ -36,14 +33,7 @@ struct Version {
 impl S3Probe {
     pub(in crate::store) fn open(location: &S3Location, names: Names) -> Result<Self> {
         let bucket = Bucket::open(location, Pace::new(None))?;
-        let all = S3Location { prefix: String::new(), ..location.clone() };
-        let whole = operator(&all, Pace::new(None), Arc::clone(&bucket.ahead)).map_err(|reason| Error {
-            store: Location::S3(all).to_string(),
-            action: "open",
-            object: None,
-            reason,
-        })?;
-        Ok(Self { bucket, whole, names, put: Mutex::default() })
+        Ok(Self { bucket, names, put: Mutex::default() })
     }
 
     fn all_put(&self) -> MutexGuard<'_, Vec<Version>> {
@@ -56,10 +46,11 @@ impl S3Probe {
         Ok(())
     }
 
-    /// Asks for the first name of a list.
-    fn list(&self, operator: &Operator, prefix: &str, versions: bool) -> Result<(), Reason> {
+    /// Asks for the first key of a list, whatever prefix the store has.
+    fn list(&self, start: &str, versions: bool) -> Result<(), Reason> {
         let options = ListOptions { recursive: true, versions, limit: Some(1), ..ListOptions::default() };
-        self.bucket.wait(async { operator.lister_options(prefix, options).await?.next().await.transpose().map(drop) })
+        let operator = &self.bucket.operator;
+        self.bucket.wait(async { operator.lister_options(start, options).await?.next().await.transpose().map(drop) })
     }
 
     /// The version of this host's object that was put last.
@@ -99,12 +90,13 @@ impl Probe for S3Probe {
             Power::Overwrite => ("put", data, self.put(data, false)),
             Power::Get => ("get", data, self.bucket.get(data, None, BYTES.len(), Vec::new()).map(drop)),
             Power::Head => {
-                let head = self.bucket.operator.stat_options(data, StatOptions::default());
+                let key = self.bucket.key(data);
+                let head = self.bucket.operator.stat_options(&key, StatOptions::default());
                 ("ask for", data, self.bucket.wait(head).map(drop))
             }
-            Power::List => ("list", own, self.list(&self.bucket.operator, own, false)),
-            Power::ListAll => ("list", own, self.list(&self.whole, "", false)),
-            Power::ListVersions => ("list", own, self.list(&self.bucket.operator, own, true)),
+            Power::List => ("list", own, self.list(&self.bucket.key(own), false)),
+            Power::ListAll => ("list", own, self.list("", false)),
+            Power::ListVersions => ("list", own, self.list(&self.bucket.key(own), true)),
             Power::PutElsewhere => ("put", other_data, self.put(other_data, conditional)),
             Power::PutReceiptElsewhere => ("put", other_receipt, self.put(other_receipt, conditional)),
             Power::Delete => ("delete", data, self.bucket.delete(data, None)),

@@ -32,7 +32,7 @@ impl Refusal {
             status,
             code: element(&body, "Code").unwrap_or_default(),
             message: element(&body, "Message").unwrap_or_default(),
-            region: region.map(|region| region.escape_debug().to_string()),
+            region: region.map(plain),
         }
     }
 
@@ -53,26 +53,20 @@ impl Refusal {
         let told = || io::Error::other(self.to_string());
         match (self.status.as_u16(), &*self.code) {
             (_, "NoSuchBucket") => Reason::NoBucket,
-            (_, "NoSuchKey" | "NoSuchVersion") | (404 | 405, _) => Reason::NotFound,
+            (_, "NoSuchKey" | "NoSuchVersion") | (404, _) => Reason::NotFound,
             (412, _) => Reason::AlreadyExists,
             (_, code) if code.contains("Quota") || code.contains("StorageFull") => Reason::Full(told()),
             (507, _) => Reason::Full(told()),
-            // A part was lost or altered on the way, another request has the same name just now, or the
-            // service cannot answer for the moment.
+            // Nothing was done, since another request has the same name just now, or there are too many.
+            (_, "SlowDown") | (409 | 429, _) => Reason::Busy(told()),
+            // A part was lost or altered on the way, or the service cannot answer for the moment.
             (
                 _,
-                "RequestTimeout"
-                | "IncompleteBody"
-                | "BadDigest"
-                | "InvalidDigest"
-                | "XAmzContentChecksumMismatch"
-                | "ConditionalRequestConflict"
-                | "OperationAborted"
-                | "SlowDown",
+                "RequestTimeout" | "IncompleteBody" | "BadDigest" | "InvalidDigest" | "XAmzContentChecksumMismatch",
             )
-            | (408 | 409 | 429 | 499 | 500 | 502 | 503 | 504, _) => Reason::Unreachable(told()),
+            | (408 | 499 | 500 | 502 | 503 | 504, _) => Reason::Unreachable(told()),
             (401 | 403, _) | (_, "ExpiredToken" | "InvalidToken") => Reason::PermissionDenied(told()),
-            (501, _) => Reason::Unsupported(self.to_string()),
+            (405 | 501, _) => Reason::Unsupported(self.to_string()),
             (300..=399, _) => Reason::Elsewhere { region: self.region.clone() },
             _ => Reason::Io(told()),
         }
@@ -98,7 +92,12 @@ fn element(text: &str, name: &str) -> Option<String> {
     let inner = inner.replace("&quot;", "\"").replace("&apos;", "'").replace("&lt;", "<").replace("&gt;", ">");
     let inner = inner.replace("&amp;", "&");
     let short: String = inner.trim().trim_end_matches('.').chars().take(300).collect();
-    Some(short.escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\""))
+    Some(plain(&short))
+}
+
+/// Made fit for a terminal.
+fn plain(text: &str) -> String {
+    text.escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\"")
 }
 
 /// An error, and what caused it. One that an error of the system's was made of is not its source, but
@@ -115,6 +114,8 @@ fn causes<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (
 pub(super) enum Lost {
     /// Nothing moved for too long.
     Stalled,
+    /// An answer that ought to be short has no end.
+    TooLong,
     /// Whoever answered is not the one that its certificate is trusted for.
     NotTrusted(String),
     /// Whoever answered speaks no TLS, or none that we do.
@@ -126,9 +127,9 @@ pub(super) enum Lost {
 impl Lost {
     pub(super) fn new(error: &(dyn StdError + 'static)) -> Self {
         match causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
-            Some(rustls::Error::InvalidCertificate(error)) => Self::NotTrusted(error.to_string()),
-            Some(error) => Self::Tls(error.to_string()),
-            None => Self::Connection(causes(error).last().map_or_else(String::new, ToString::to_string)),
+            Some(rustls::Error::InvalidCertificate(error)) => Self::NotTrusted(plain(&error.to_string())),
+            Some(error) => Self::Tls(plain(&error.to_string())),
+            None => Self::Connection(causes(error).last().map_or_else(String::new, |cause| plain(&cause.to_string()))),
         }
     }
 
@@ -139,7 +140,7 @@ impl Lost {
     fn reason(&self) -> Reason {
         match self {
             Self::NotTrusted(why) => Reason::NotTrusted(why.clone()),
-            Self::Tls(_) => Reason::Io(io::Error::other(self.to_string())),
+            Self::Tls(_) | Self::TooLong => Reason::Io(io::Error::other(self.to_string())),
             Self::Stalled => Reason::Unreachable(io::Error::new(io::ErrorKind::TimedOut, self.to_string())),
             Self::Connection(_) => Reason::Unreachable(io::Error::other(self.to_string())),
         }
@@ -150,6 +151,7 @@ impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stalled => f.write_str("nothing moved for a minute"),
+            Self::TooLong => f.write_str("the service's answer is too long"),
             Self::Tls(why) => write!(f, "TLS: {why}"),
             Self::NotTrusted(why) | Self::Connection(why) => f.write_str(why),
         }
@@ -174,12 +176,94 @@ pub(super) fn reason(error: &opendal_core::Error) -> Reason {
 
 /// What OpenDAL and its signer found out by themselves.
 fn other(error: &opendal_core::Error, cause: Option<&(dyn StdError + 'static)>) -> Reason {
-    let told = || cause.map_or_else(|| error.message().to_owned(), ToString::to_string);
+    let told = || plain(&cause.map_or_else(|| error.message().to_owned(), ToString::to_string));
     match error.kind() {
         ErrorKind::NotFound => Reason::NotFound,
         ErrorKind::ConditionNotMatch => Reason::AlreadyExists,
         ErrorKind::PermissionDenied => Reason::PermissionDenied(io::Error::other(told())),
         _ if error.is_temporary() => Reason::Unreachable(io::Error::other(told())),
         _ => Reason::Io(io::Error::other(told())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(status: u16, code: &str) -> Refusal {
+        let body = format!("<?xml?><Error><Code>{code}</Code><Message>Because.</Message></Error>");
+        Refusal::new(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes())
+    }
+
+    /// The reason, by name, after a way through OpenDAL's error.
+    fn name(error: &opendal_core::Error) -> String {
+        let text = format!("{:?}", reason(error));
+        text.split(['(', ' ']).next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn every_answer_has_its_meaning() {
+        let cases = [
+            (404, "NoSuchBucket", "NoBucket"),
+            (404, "NoSuchKey", "NotFound"),
+            (404, "", "NotFound"),
+            (412, "PreconditionFailed", "AlreadyExists"),
+            (403, "QuotaExceeded", "Full"),
+            (507, "", "Full"),
+            (503, "SlowDown", "Busy"),
+            (409, "ConditionalRequestConflict", "Busy"),
+            (429, "", "Busy"),
+            (400, "RequestTimeout", "Unreachable"),
+            (400, "XAmzContentChecksumMismatch", "Unreachable"),
+            (500, "InternalError", "Unreachable"),
+            (503, "ServiceUnavailable", "Unreachable"),
+            (403, "AccessDenied", "PermissionDenied"),
+            (403, "InvalidObjectState", "PermissionDenied"),
+            (400, "ExpiredToken", "PermissionDenied"),
+            (501, "NotImplemented", "Unsupported"),
+            (405, "MethodNotAllowed", "Unsupported"),
+            (301, "PermanentRedirect", "Elsewhere"),
+            (400, "InvalidArgument", "Io"),
+            (418, "", "Io"),
+        ];
+        for (status, code, expected) in cases {
+            assert_eq!(name(&refusal(status, code).into_error()), expected, "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_the_service_says() {
+        assert_eq!(refusal(403, "AccessDenied").to_string(), "the service answered 403, AccessDenied: Because");
+        let of = |body: &str| Refusal::new(StatusCode::BAD_GATEWAY, &HeaderMap::new(), body.as_bytes()).to_string();
+        for body in ["", "<html>Bad gateway</html>", "<Code>X", "<Code></Code>", "\u{1b}]0;x\u{7}"] {
+            assert_eq!(of(body), "the service answered 502 Bad Gateway", "{body:?}");
+        }
+        assert_eq!(of("<Code>X</Code>"), "the service answered 502, X");
+        let odd = of("<Code>\u{1b}[2J</Code><Message>a &lt;b&gt; 'c' &quot;d&quot;\u{7}</Message>");
+        assert_eq!(odd, "the service answered 502, \\u{1b}[2J: a <b> 'c' \"d\"\\u{7}");
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-bucket-region", "eu-1".parse().unwrap());
+        let elsewhere = Refusal::new(StatusCode::MOVED_PERMANENTLY, &headers, b"").into_error();
+        assert_eq!(reason(&elsewhere).to_string(), "the bucket is in another region, eu-1");
+    }
+
+    #[test]
+    fn what_is_lost_may_come_again() {
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        for (lost, expected) in [
+            (Lost::Stalled, "Unreachable"),
+            (Lost::new(&reset), "Unreachable"),
+            (Lost::TooLong, "Io"),
+            (Lost::new(&rustls::Error::DecryptError), "Io"),
+            (
+                Lost::new(&io::Error::other(rustls::Error::InvalidCertificate(rustls::CertificateError::Expired))),
+                "NotTrusted",
+            ),
+        ] {
+            let words = lost.to_string();
+            assert_eq!(name(&lost.into_error()), expected, "{words}");
+        }
+        let signing = opendal_core::Error::new(ErrorKind::Unexpected, SIGNING);
+        assert_eq!(name(&signing), "NoCredentials");
     }
 }

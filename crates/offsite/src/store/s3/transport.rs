@@ -32,6 +32,10 @@ const STALLED: Duration = Duration::from_secs(60);
 /// A body is handed over in pieces of so many bytes.
 const PIECE: usize = 64 << 10;
 
+/// Most bytes of an answer that is no object, such as a page of a list: a thousand names of a kilobyte
+/// each, many times over. OpenDAL holds it in memory.
+const LONGEST_PAGE: usize = 16 << 20;
+
 /// How much of a body may be in the system's buffers after it was handed over: the usual maximum.
 const BUFFERED: u64 = 4 << 20;
 
@@ -109,7 +113,8 @@ impl Transport {
 impl HttpTransport for Transport {
     async fn fetch(&self, request: Request<Buffer>) -> opendal_core::Result<Response<HttpBody>> {
         // Those of OpenDAL's credential providers speak to other services.
-        let is_s3 = request.extensions().get::<Operation>().is_some();
+        let operation = request.extensions().get::<Operation>().copied();
+        let is_s3 = operation.is_some();
         let is_metadata = request.uri().host() == Some(METADATA_SERVICE);
         let answer = match (self.send(request), is_metadata) {
             (answer, true) => timeout(METADATA_PATIENCE, answer).await.unwrap_or(Err(Lost::Stalled)),
@@ -120,7 +125,8 @@ impl HttpTransport for Transport {
         if is_s3 {
             self.ahead.note(&headers, OffsetDateTime::now_utc());
         }
-        let stream = Receiving { stream: Box::pin(answer.bytes_stream()), stalled: Box::pin(sleep(STALLED)) };
+        let left = if operation == Some(Operation::Read) { usize::MAX } else { LONGEST_PAGE };
+        let stream = Receiving { stream: Box::pin(answer.bytes_stream()), stalled: Box::pin(sleep(STALLED)), left };
         let mut body = HttpBody::new(stream, length);
         if is_s3 && !status.is_success() {
             let text = first_bytes(&mut body).await;
@@ -200,7 +206,7 @@ impl http_body::Body for Sending {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let length = self.rest.chunk().len().min(PIECE);
+        let length = self.rest.chunk().len().min(self.pace.piece(PIECE));
         if length == 0 {
             return Poll::Ready(None);
         }
@@ -222,10 +228,12 @@ impl http_body::Body for Sending {
     }
 }
 
-/// An answer's body, which fails when it stalls.
+/// An answer's body, which fails when it stalls, or is longer than it may be.
 struct Receiving<S> {
     stream: Pin<Box<S>>,
     stalled: Pin<Box<Sleep>>,
+    /// Bytes that may still come.
+    left: usize,
 }
 
 impl<S: Stream<Item = reqwest::Result<Bytes>>> Stream for Receiving<S> {
@@ -233,7 +241,11 @@ impl<S: Stream<Item = reqwest::Result<Bytes>>> Stream for Receiving<S> {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         match self.stream.poll_next_unpin(context) {
+            Poll::Ready(Some(Ok(piece))) if piece.len() > self.left => {
+                Poll::Ready(Some(Err(Lost::TooLong.into_error())))
+            }
             Poll::Ready(piece) => {
+                self.left -= piece.as_ref().and_then(|piece| piece.as_ref().ok()).map_or(0, Bytes::len);
                 self.stalled.as_mut().reset(Instant::now() + STALLED);
                 let piece = piece.map(|piece| piece.map(Buffer::from));
                 Poll::Ready(piece.map(|piece| piece.map_err(|error| Lost::new(&error).into_error())))

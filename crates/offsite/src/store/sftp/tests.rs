@@ -301,7 +301,7 @@ fn a_put_survives_a_lost_line() {
     let put = SftpPut::open_over(host.ssh(), &host.location("store"), &settings).unwrap();
     let bytes = contents(10 << 20);
     put.put(&name("data/object"), bytes.clone()).expect("the third line holds");
-    assert_eq!(told.load(Ordering::Relaxed), 0, "a hiccup is told");
+    assert!(told.load(Ordering::Relaxed) <= 1, "an outage is told twice");
     assert_eq!(fs::read(host.path("lines")).unwrap().len(), 3, "not as often as needed");
     assert!(host.read().get(&name("data/object"), bytes.len()).unwrap() == bytes);
     assert_eq!(host.files(), [ID_FILE, "data/object"], "a part is left");
