@@ -166,20 +166,8 @@ A command that fails leaves no backup. The exit code of what writes into --stdin
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 something could not be read.")]
 pub(crate) struct Backup {
-    /// Certificate to encrypt to; repeat it for several recipients, each of whom can decrypt alone.
-    /// Without it OFFSITE_RECIPIENTS counts: names of files, one a line, or PEM text
-    #[arg(short, long = "recipient", value_name = "CERT")]
-    pub(crate) recipients: Vec<PathBuf>,
-    /// Where to: a directory, s3://BUCKET/PREFIX or sftp://USER@HOST/PATH. Of a directory's path only the last part is
-    /// made where it is missing
-    #[arg(long, value_name = "STORE", env = "OFFSITE_STORE", value_parser = store())]
-    pub(crate) to: Location,
-    /// Whose backup this is, in the store [default: this machine's name]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) host: Option<HostName>,
-    /// Series of backups that this one belongs to
-    #[arg(long, value_name = "NAME", default_value = "default")]
-    pub(crate) set: SetName,
+    #[command(flatten)]
+    pub(crate) store: ToStore,
     /// Back up standard input, as a file of this name
     #[arg(long, value_name = "NAME", conflicts_with_all = ["exec", "arguments"])]
     pub(crate) stdin: Option<StreamName>,
@@ -319,12 +307,22 @@ pub(crate) struct Restore {
 Exit codes: 0 nothing found, 1 objects cannot be put, or something else is missing, 2 wrong usage,
 4 the credential can do what no backup needs.")]
 pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) store: ToStore,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A store to put into, as whom and for whom.
+#[derive(Args)]
+pub(crate) struct ToStore {
     /// Certificate to encrypt to; repeat it for several recipients, each of whom can decrypt alone.
     /// Without it OFFSITE_RECIPIENTS counts: names of files, one a line, or PEM text
     #[arg(short, long = "recipient", value_name = "CERT")]
     pub(crate) recipients: Vec<PathBuf>,
-    /// Where backups are to go: a directory, s3://BUCKET/PREFIX or sftp://USER@HOST/PATH. Of a directory's path only
-    /// the last part is made where it is missing
+    /// Where to: a directory, s3://BUCKET/PREFIX or sftp://USER@HOST/PATH. Of a directory's path only the last part is
+    /// made where it is missing
     #[arg(long, value_name = "STORE", env = "OFFSITE_STORE", value_parser = store())]
     pub(crate) to: Location,
     /// Whose backups these are, in the store [default: this machine's name]
@@ -333,9 +331,6 @@ pub(crate) struct Doctor {
     /// Series of backups
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub(crate) set: SetName,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// A store to read from, and what of it.

@@ -195,9 +195,22 @@ fn what_is_wrong_with_a_location_is_told() {
     assert!(bucket.keys().is_empty());
 }
 
-/// Nobody is there: it is told soon, tried for a minute, and given up.
+/// Slices that no connection carries: an error that says what may help, and nothing that looks like
+/// a backup.
+fn slices_too_long_for_the_line() {
+    let server = S3Server::shared();
+    let (host, bucket, proxy) = (host(), server.bucket(Kind::Plain), Proxy::before(server.address()));
+    proxy.connections(Connections::Cut { after: 2 * MIB as u64, how: Cut::Reset });
+    let to = bucket.location_by("", proxy.address());
+    let failed = run(&mut backup_as(&host, &to, "--host here --slice-size 4M")).fails(1).one_error();
+    failed.says("cannot put data/here/default/").says("a smaller --slice-size may get through");
+    assert!(bucket.keys().iter().all(|key| !key.starts_with("receipts/")), "{:?}", bucket.keys());
+    run(&mut read(&host, &bucket.location(), "list --host here")).fails(1).says("no backup");
+}
+
+/// Nobody is there, or nothing arrives: it is told soon, tried for a minute, and given up.
 #[test]
-fn a_store_that_is_not_there_is_given_up() {
+fn what_does_not_get_through_is_given_up() {
     let host = host();
     let nobody = Proxy::before(S3Server::shared().address());
     nobody.connections(Connections::Refuse);
@@ -206,6 +219,7 @@ fn a_store_that_is_not_there_is_given_up() {
         ("s3://b?endpoint=http://nobody.invalid".to_owned(), "failed to lookup address"),
     ];
     thread::scope(|scope| {
+        scope.spawn(slices_too_long_for_the_line);
         for (number, (to, why)) in cases.iter().enumerate() {
             let host = &host;
             scope.spawn(move || {
@@ -293,20 +307,6 @@ fn connections_that_are_cut_are_made_anew() {
             disturbed(&host, Kind::Plain, |proxy| proxy.connections(Connections::Cut { after: 5 * MIB as u64, how }));
         assert_restores(&host, &bucket.location(), "", 0);
     }
-}
-
-/// Slices that no connection carries: an error that says what may help, and nothing that looks like
-/// a backup.
-#[test]
-fn slices_too_long_for_the_line_are_an_error() {
-    let server = S3Server::shared();
-    let (host, bucket, proxy) = (host(), server.bucket(Kind::Plain), Proxy::before(server.address()));
-    proxy.connections(Connections::Cut { after: 2 * MIB as u64, how: Cut::Reset });
-    let to = bucket.location_by("", proxy.address());
-    let failed = run(&mut backup_as(&host, &to, "--host here --slice-size 4M")).fails(1).one_error();
-    failed.says("cannot put data/here/default/").says("a smaller --slice-size may get through");
-    assert!(bucket.keys().iter().all(|key| !key.starts_with("receipts/")), "{:?}", bucket.keys());
-    run(&mut read(&host, &bucket.location(), "list --host here")).fails(1).says("no backup");
 }
 
 #[test]

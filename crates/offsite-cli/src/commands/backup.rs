@@ -26,7 +26,7 @@ use crate::{host, words};
 const PROGRAM: &str = concat!("offsite ", env!("CARGO_PKG_VERSION"));
 
 pub(crate) fn run(arguments: arguments::Backup) -> Result<(), Failure> {
-    let ThisHost { name, state, signing_key } = ThisHost::new(arguments.host.clone())?;
+    let ThisHost { name, state, signing_key } = ThisHost::new(arguments.store.host.clone())?;
     let source = source(&arguments, &state)?;
     let progress = Progress::new(None, None);
     let source = match source {
@@ -41,14 +41,14 @@ pub(crate) fn run(arguments: arguments::Backup) -> Result<(), Failure> {
     let id = random()?;
     let settings =
         PutSettings { new_id: StoreId::new(random()?), limit: arguments.limit_upload, notice: progress.notice() };
-    let recipients = operations::read_recipients(&arguments.recipients, fallback.as_deref(), &progress);
+    let recipients = operations::read_recipients(&arguments.store.recipients, fallback.as_deref(), &progress);
     let done = recipients.and_then(|recipients| {
-        let store = store::open_for_put(&arguments.to, &settings)?;
+        let store = store::open_for_put(&arguments.store.to, &settings)?;
         let what = Backup {
             host: &name,
-            set: &arguments.set,
+            set: &arguments.store.set,
             store: store.as_ref(),
-            store_name: &arguments.to.to_string(),
+            store_name: &arguments.store.to.to_string(),
             state: &state,
             machine: &host::machine(),
             wait: arguments.wait,
@@ -93,7 +93,7 @@ fn source(arguments: &arguments::Backup, state: &Path) -> Result<Source, Failure
     };
     let excludes = Excludes::new(&rules).map_err(|error| wrong(error.to_string()))?;
     let mut closed = vec![state.to_path_buf()];
-    if let Location::Directory(store) = &arguments.to {
+    if let Location::Directory(store) = &arguments.store.to {
         closed.push(store.clone());
     }
     Ok(Source::Files { roots, excludes, one_file_system: arguments.one_file_system, closed })

@@ -27,20 +27,20 @@ struct Report {
 }
 
 pub(crate) fn run(arguments: &arguments::Doctor) -> Result<(), Failure> {
-    let ThisHost { name, state, signing_key } = ThisHost::new(arguments.host.clone())?;
+    let ThisHost { name, state, signing_key } = ThisHost::new(arguments.store.host.clone())?;
     let fallback = std::env::var_os("OFFSITE_RECIPIENTS");
     let progress = Progress::silent();
-    let recipients = operations::read_recipients(&arguments.recipients, fallback.as_deref(), &progress)?;
+    let recipients = operations::read_recipients(&arguments.store.recipients, fallback.as_deref(), &progress)?;
     let checks = doctor(&Doctor {
         host: &name,
-        to: &arguments.to,
+        to: &arguments.store.to,
         settings: &PutSettings { notice: progress.notice(), ..PutSettings::new(StoreId::new(random()?)) },
         recipients: &recipients,
         state: &state,
         signing_key: &signing_key,
         now: OffsetDateTime::now_utc(),
     });
-    let words = Words { host: &name, set: &arguments.set, to: &arguments.to };
+    let words = Words { host: &name, set: &arguments.store.set, to: &arguments.store.to };
     let report: Vec<Report> = checks.iter().map(|check| report(check, &words)).collect();
     let text = if arguments.json { as_json(&report) } else { as_table(&report) };
     written(io::stdout().write_all(text.as_bytes()))?;
