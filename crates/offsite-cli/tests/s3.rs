@@ -96,7 +96,7 @@ fn whoever_may_only_put_backs_up_with_one_request_an_object() {
     }
 }
 
-/// More slices than are kept at once, each got once; the receipt is found first, and read then.
+/// More slices than are kept at once, each got once, but for one or two that a thread wants late.
 #[test]
 fn a_restore_gets_each_object_once() {
     let server = S3Server::shared();
@@ -104,15 +104,13 @@ fn a_restore_gets_each_object_once() {
     run(&mut backup_as(&host, &bucket.location(), "--host here")).ok();
     run(&mut read(&host, &bucket.location_by("", proxy.address()), "restore -k key.pem --dry-run")).ok();
     let requests = proxy.take_requests();
-    let got = |key: &String| requests.iter().filter(|request| request.path().ends_with(key.as_str())).count();
-    let keys = bucket.keys();
-    assert!(keys.len() > 10, "{keys:?}");
-    for key in keys {
-        let is_for_people = key.ends_with("/RECOVER.txt") || key.ends_with("/recipients.pem");
-        let expected = if key.starts_with("receipts/") { 2 } else { usize::from(!is_for_people) };
-        assert_eq!(got(&key), expected, "{key}");
-    }
     assert!(requests.iter().all(|request| request.method == "GET"), "{requests:?}");
+    let got = |part: &str| requests.iter().filter(|request| request.path().contains(part)).count();
+    let slices = bucket.keys().iter().filter(|key| key.contains("/slice-")).count();
+    assert!(slices > 8 && (slices..=slices + 2).contains(&got("/slice-")), "{} of {slices}", got("/slice-"));
+    for (part, times) in [("/index.p7m", 1), ("/plan.p7m", 1), ("/slices.sha256", 1), ("/receipts/", 2), (".pem", 0)] {
+        assert_eq!(got(part), times, "{part}");
+    }
 }
 
 #[test]
