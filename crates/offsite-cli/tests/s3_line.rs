@@ -15,9 +15,9 @@ use support::proxy::{Proxy, Shape};
 use support::s3_server::{Identity, Kind, S3Server};
 use support::{Words, needed, run};
 
-/// Incompressible: 1 GiB.
-const BYTES: u64 = 1 << 30;
-const PIECES: u64 = 32;
+/// Incompressible: 2 GiB.
+const BYTES: u64 = 2 << 30;
+const PIECES: u64 = 64;
 const MIB: f64 = (1 << 20) as f64;
 
 fn rate(time: Duration) -> f64 {
