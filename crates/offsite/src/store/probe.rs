@@ -82,6 +82,9 @@ impl Power {
     pub(super) const OF_DIRECTORIES: [Self; 3] = [Self::Put, Self::PutReceipt, Self::PutAgain];
 }
 
+/// What a probe's objects hold.
+pub(super) const BYTES: &[u8] = b"tried by offsite doctor\n";
+
 /// The names of a probe's objects.
 pub(super) struct Names {
     /// Among this host's data.

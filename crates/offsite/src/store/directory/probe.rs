@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, unlinkat};
 use time::Duration;
 
 use super::{DirectoryDelete, DirectoryPut, new_file, reason};
-use crate::store::probe::Names;
+use crate::store::probe::{BYTES, Names};
 use crate::store::{Power, Probe, Reason, Result, StoreId};
 
 /// Tries what may be done to a directory.
@@ -26,7 +26,7 @@ impl DirectoryProbe {
 
     fn create(&self, name: &str) -> io::Result<()> {
         let (folder, name) = name.rsplit_once('/').expect("an object lies in a folder");
-        new_file::create(&self.put.make_folder(folder)?, name, b"tried by offsite doctor\n")
+        new_file::create(&self.put.make_folder(folder)?, name, BYTES)
     }
 
     /// Whether it is gone, or was never there.

@@ -10,11 +10,8 @@ use time::Duration;
 
 use super::Bucket;
 use crate::store::pace::Pace;
-use crate::store::probe::Names;
+use crate::store::probe::{BYTES, Names};
 use crate::store::{Power, Probe, Reason, Result, S3Location};
-
-/// What the objects hold.
-const BYTES: &[u8] = b"tried by offsite doctor\n";
 
 /// Tries what may be done to a bucket.
 pub(in crate::store) struct S3Probe {
