@@ -45,7 +45,11 @@ const MOST_VERSIONS: usize = 1000;
 /// So many of them are got: ours is the first, or hardly more than that where puts are unconditional.
 const TRIED_VERSIONS: usize = 16;
 
-/// Amazon's own is `auto`-detected nowhere: other services take any.
+/// Amazon's service. It is named in any case, since OpenDAL would take another from the environment, of
+/// which the store's name, and so its state, would know nothing.
+const AMAZON: &str = "https://s3.amazonaws.com";
+
+/// Services other than Amazon's take any.
 const ANY_REGION: &str = "us-east-1";
 
 /// A bucket, or what lies below a prefix in it.
@@ -164,16 +168,13 @@ struct Version {
 
 fn operator(location: &S3Location, pace: Pace, ahead: Arc<Ahead>) -> Result<Operator, Reason> {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let endpoint = location.endpoint.clone();
+    let is_amazon = location.endpoint.is_none();
     let region = location.region.clone().or_else(|| set("AWS_REGION")).or_else(|| set("AWS_DEFAULT_REGION"));
-    let region = region.or_else(|| endpoint.as_ref().map(|_| ANY_REGION.to_owned())).ok_or(Reason::NoRegion)?;
+    let region = region.or_else(|| (!is_amazon).then(|| ANY_REGION.to_owned())).ok_or(Reason::NoRegion)?;
     // Amazon wants the bucket in the host's name, for which TLS allows no dots.
-    let virtual_host = location.virtual_host.unwrap_or(endpoint.is_none() && !location.bucket.contains('.'));
+    let virtual_host = location.virtual_host.unwrap_or(is_amazon && !location.bucket.contains('.'));
     let mut builder = S3::default().bucket(&location.bucket).region(&region);
-    builder = builder.checksum_algorithm("crc32c");
-    if let Some(endpoint) = &endpoint {
-        builder = builder.endpoint(endpoint);
-    }
+    builder = builder.checksum_algorithm("crc32c").endpoint(location.endpoint.as_deref().unwrap_or(AMAZON));
     if let Some(profile) = &location.profile {
         builder = builder.profile(profile);
     }
