@@ -142,7 +142,7 @@ pub(crate) fn of_store(error: &store::Error) -> Option<&'static str> {
             Some("a service without conditional puts, such as Backblaze B2, needs ?conditional=off in the location")
         }
         Reason::NoVersions => Some("--store-as-of is for buckets that keep versions"),
-        Reason::Unreachable(_) => {
+        Reason::Unreachable(_) | Reason::Busy(_) => {
             Some("run it again later; where a line or proxy cuts long uploads, a smaller --slice-size may get through")
         }
         _ => None,
