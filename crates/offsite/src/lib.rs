@@ -30,6 +30,8 @@ pub mod slices;
 mod sort;
 pub mod state;
 pub mod store;
+#[cfg_attr(not(test), expect(dead_code, reason = "nothing looks up chunks or links in it yet"))]
+mod table;
 pub mod times;
 mod unfinished;
 
