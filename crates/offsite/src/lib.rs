@@ -28,9 +28,9 @@ mod shown;
 pub mod signer;
 pub mod slices;
 mod sort;
+mod spool;
 pub mod state;
 pub mod store;
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing looks up chunks or links in it yet"))]
 mod table;
 pub mod times;
 mod unfinished;

@@ -40,6 +40,7 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
                 "shown",
                 "slices",
                 "sort",
+                "spool",
                 "table",
                 "times",
                 "unfinished",

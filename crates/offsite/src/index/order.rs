@@ -1,10 +1,8 @@
 //! The entries of a backup in the order of its plan (format.md §12.6).
 
-use std::fs::File;
 use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::error::Error;
@@ -12,6 +10,7 @@ use super::{Entry, Inode, Kind, Place, Row};
 use crate::names::BackupId;
 use crate::plan::{SliceName, Span, Take};
 use crate::sort::{Sorted, Sorter};
+use crate::spool::Spool;
 
 /// Why the entries of an index cannot be put in order, or no plan follows from them.
 #[derive(Debug, thiserror::Error)]
@@ -189,7 +188,9 @@ impl Rows {
         };
         let Some(Pending { entry, .. }) = &mut self.pending else { return Ok(()) };
         entry.more += rest.len() as u64;
-        rest.iter().try_for_each(|place| self.more.push(&encode(place)))?;
+        for place in rest {
+            self.more.push(&encode(place))?;
+        }
         Ok(())
     }
 
@@ -205,11 +206,10 @@ impl Rows {
         let (mut name, mut mark) = (Name { position: 0, path: 0, target: 0 }, [0; MARK]);
         if let Some(names) = &mut self.names {
             mark = self.marks.of(&entry.path, &entry.kind, &entry.inode);
-            name.position = names.length;
             name.path = u32::try_from(entry.path.len()).map_err(|_| too_long())?;
-            names.push(&entry.path)?;
+            name.position = names.push(&entry.path)?;
         }
-        let start = self.more.length / PLACE as u64;
+        let start = self.more.length() / PLACE as u64;
         let entry = Placed { first: *first, more: 0, start, mark, name, role: Role::Itself };
         Ok(Some(Pending { entry, chosen, link }))
     }
@@ -234,17 +234,16 @@ impl Rows {
     /// Ends the input, and requires each chosen link to come after its leader.
     pub(crate) fn order(mut self) -> Result<Order, PlanError> {
         self.flush()?;
-        let mut names = self.names.map(Spool::end).transpose()?.unwrap_or(Spooled { file: None, length: 0 });
-        Linking { first: &mut self.first, names: &mut names, leader: None, heir: None }.all(self.links)?;
-        let names = Names(Arc::new(names));
-        Ok(Order { sorted: self.first.sorted()?, more: self.more.end()?, names, marks: self.marks, before: None })
+        Linking { first: &mut self.first, names: self.names.as_mut(), leader: None, heir: None }.all(self.links)?;
+        let names = Names(self.names.map(Arc::new));
+        Ok(Order { sorted: self.first.sorted()?, more: self.more, names, marks: self.marks, before: None })
     }
 }
 
 /// Sees to it that links have something to link to.
 struct Linking<'a> {
     first: &'a mut Sorter<ENTRY>,
-    names: &'a mut Spooled,
+    names: Option<&'a mut Spool>,
     /// The leader at hand: its name's hash and itself, and whether it is chosen.
     leader: Option<([u8; 16], Placed, bool)>,
     /// The link that stands in for a leader that is not chosen.
@@ -291,8 +290,9 @@ impl Linking<'_> {
 
     /// Keeps two names together: of a member, and what it becomes or links to.
     fn name(&mut self, one: Name, other: Name) -> io::Result<Name> {
-        let (path, target) = (self.names.path(one)?, self.names.path(other)?);
-        let position = self.names.push(&[path, target].concat())?;
+        let Some(names) = &mut self.names else { return Ok(one) };
+        let (path, target) = (path(names, one)?, path(names, other)?);
+        let position = names.push(&[path, target].concat())?;
         Ok(Name { position, path: one.path, target: other.path })
     }
 }
@@ -300,7 +300,7 @@ impl Linking<'_> {
 /// The entries in order, any number of times.
 pub(crate) struct Order {
     sorted: Sorted<ENTRY>,
-    more: Spooled,
+    more: Spool,
     names: Names,
     marks: Marks,
     before: Option<Place>,
@@ -355,17 +355,17 @@ impl Order {
 
 /// The names of entries, for any thread.
 #[derive(Clone)]
-pub(crate) struct Names(Arc<Spooled>);
+pub(crate) struct Names(Option<Arc<Spool>>);
 
 impl Names {
     /// The path of the entry in the index; of an adopted one its leader's.
     pub(crate) fn path(&self, name: Name) -> io::Result<Vec<u8>> {
-        self.0.path(name)
+        self.0.as_deref().map_or_else(|| Ok(Vec::new()), |names| path(names, name))
     }
 
     /// What an adopted entry is called instead, or what a relinked one links to.
     pub(crate) fn target(&self, name: Name) -> io::Result<Vec<u8>> {
-        self.0.path(Name { position: name.position + u64::from(name.path), path: name.target, target: 0 })
+        self.path(Name { position: name.position + u64::from(name.path), path: name.target, target: 0 })
     }
 }
 
@@ -381,62 +381,10 @@ fn check_apart(before: Option<&Place>, place: &Place) -> Result<(), PlanError> {
     if apart { Ok(()) } else { Err(PlanError::Contradiction { slice, frame }) }
 }
 
-/// Bytes in a file that is made when it is needed.
-struct Spool {
-    folder: PathBuf,
-    file: Option<BufWriter<File>>,
-    length: u64,
-}
-
-impl Spool {
-    fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_path_buf(), file: None, length: 0 }
-    }
-
-    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => none.insert(BufWriter::with_capacity(64 << 10, tempfile::tempfile_in(&self.folder)?)),
-        };
-        self.length += bytes.len() as u64;
-        file.write_all(bytes)
-    }
-
-    fn end(self) -> io::Result<Spooled> {
-        let file = self.file.map(|file| file.into_inner().map_err(io::IntoInnerError::into_error));
-        Ok(Spooled { file: file.transpose()?, length: self.length })
-    }
-}
-
-struct Spooled {
-    file: Option<File>,
-    length: u64,
-}
-
-impl Spooled {
-    fn read(&self, position: u64, bytes: &mut [u8]) -> io::Result<()> {
-        match &self.file {
-            Some(file) => file.read_exact_at(bytes, position),
-            None if bytes.is_empty() => Ok(()),
-            None => Err(io::ErrorKind::UnexpectedEof.into()),
-        }
-    }
-
-    fn path(&self, name: Name) -> io::Result<Vec<u8>> {
-        let mut path = vec![0; usize::try_from(name.path).map_err(|_| too_long())?];
-        self.read(name.position, &mut path)?;
-        Ok(path)
-    }
-
-    /// Adds bytes at the end; where they lie.
-    fn push(&mut self, bytes: &[u8]) -> io::Result<u64> {
-        let position = self.length;
-        if let Some(file) = &self.file {
-            file.write_all_at(bytes, position)?;
-            self.length += bytes.len() as u64;
-        }
-        Ok(position)
-    }
+fn path(names: &Spool, name: Name) -> io::Result<Vec<u8>> {
+    let mut path = vec![0; usize::try_from(name.path).map_err(|_| too_long())?];
+    names.read(name.position, &mut path)?;
+    Ok(path)
 }
 
 fn too_long() -> io::Error {
