@@ -34,6 +34,7 @@ impl<const N: usize, const K: usize> Table<N, K> {
     /// # Errors
     ///
     /// The file's; [`io::ErrorKind::UnexpectedEof`] where it is shorter.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the state has no tables yet"))]
     pub(crate) fn new(file: File, records: u64) -> io::Result<Self> {
         let length = records.checked_mul(N as u64).ok_or(io::ErrorKind::FileTooLarge)?;
         if file.metadata()?.len() < length {
@@ -51,6 +52,7 @@ impl<const N: usize, const K: usize> Table<N, K> {
     }
 
     /// How many records there are.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the state has no tables yet"))]
     pub(crate) fn records(&self) -> u64 {
         self.records
     }
@@ -86,6 +88,7 @@ impl<const N: usize, const K: usize> Table<N, K> {
     }
 
     /// All records, in order.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the state has no tables yet"))]
     pub(crate) fn iter(&self) -> Records<'_, N> {
         self.read_ahead(AHEAD)
     }

@@ -214,10 +214,15 @@ fn sockets_are_left_out() {
     assert!(!incidents[0].is_loss());
 }
 
+fn packer() -> Packer {
+    Packer::new(&std::env::temp_dir())
+}
+
 /// Packs one entry, of whatever has become of it.
 fn pack_one(packer: &mut Packer, entry: &Entry) -> (Option<offsite::archive::member::Member>, Vec<What>) {
     let mut incidents = Vec::new();
-    let member = packer.pack(entry, &mut |incident| incidents.push(incident.what));
+    let role = packer.role(entry).unwrap();
+    let member = packer.pack(entry, role, &mut |incident| incidents.push(incident.what)).unwrap();
     (member, incidents)
 }
 
@@ -239,7 +244,7 @@ fn what_changes_between_walk_and_opening_is_reported() {
     fs::remove_file(path("link gone")).unwrap();
     fs::write(path("link gone"), "").unwrap();
 
-    let mut packer = Packer::default();
+    let mut packer = packer();
     let mut outcome = |name: &str| {
         let entry = entries.iter().find(|entry| entry.name() == name.as_bytes()).unwrap();
         pack_one(&mut packer, entry)
@@ -266,7 +271,7 @@ fn a_lost_leader_is_followed_by_the_next_name() {
     fs::remove_file(path("a")).unwrap();
     fs::write(path("a"), "another file").unwrap();
     fs::remove_file(path("b")).unwrap();
-    let mut packer = Packer::default();
+    let mut packer = packer();
     let contents: Vec<_> = entries[1..].iter().map(|entry| pack_one(&mut packer, entry).0).collect();
     let stored: Vec<_> = contents.iter().map(|member| member.as_ref().map(|member| member.content.stored())).collect();
     assert_eq!(stored, [Some(12), None, Some(7), Some(0)]);
@@ -339,7 +344,7 @@ fn content_is_plain_sparse_or_none() {
     File::create(place.path().join("sparse")).unwrap().set_len(1 << 40).unwrap();
     fs::create_dir(place.path().join("folder")).unwrap();
     let member = |name: &str| {
-        let (member, what) = pack_one(&mut Packer::default(), &entry_named(walk(&[place.path()]), name));
+        let (member, what) = pack_one(&mut packer(), &entry_named(walk(&[place.path()]), name));
         assert!(what.is_empty());
         member.unwrap()
     };

@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: arguments::Backup) -> Result<(), Failure> {
         Source::Files { roots, excludes, one_file_system, closed } if arguments.dry_run => {
             let counts = survey(walk(roots, excludes, one_file_system, &closed), &progress);
             progress.clear();
-            return told(&counts, None, arguments.json);
+            return told(&counts?, None, arguments.json);
         }
         source => source,
     };

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use rustix::fs::readlinkat;
 use rustix::io::Errno;
@@ -92,8 +93,8 @@ impl Content {
     }
 }
 
-/// Makes members of a walk's entries, in its order.
-#[derive(Default)]
+/// Makes members of a walk's entries, in its order: of each the role, then the member, unless it is
+/// kept.
 pub struct Packer {
     links: HardLinks,
     attributes: AttributeReader,
@@ -107,37 +108,80 @@ struct Source {
 }
 
 impl Packer {
-    /// The member of the next entry; None if it cannot or need not be stored. `report` is told
-    /// why, and of what is stored only in part.
-    pub fn pack(&mut self, entry: &Entry, report: &mut dyn FnMut(Incident)) -> Option<Member> {
+    /// Keeps what does not fit into memory in files without names in `folder`.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        Self { links: HardLinks::new(folder), attributes: AttributeReader::default() }
+    }
+
+    /// What the next entry is among the names of its inode.
+    ///
+    /// # Errors
+    ///
+    /// Those of the files without names.
+    pub fn role(&mut self, entry: &Entry) -> io::Result<Role> {
+        // None is stored, so nothing is to follow it.
+        if entry.metadata.kind == Kind::Socket {
+            return Ok(Role::Alone);
+        }
+        self.links.role(&entry.path, &entry.metadata)
+    }
+
+    /// The entry, whose role was asked for last, is not packed: its member stays where an earlier
+    /// backup put it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the files without names.
+    pub fn keep(&mut self, entry: &Entry) -> io::Result<()> {
+        self.links.keep(&entry.metadata)
+    }
+
+    /// The member of the entry whose role was asked for last; None if it cannot or need not be stored.
+    /// `report` is told why, and of what is stored only in part.
+    ///
+    /// # Errors
+    ///
+    /// Those of the files without names.
+    pub fn pack(
+        &mut self,
+        entry: &Entry,
+        mut role: Role,
+        report: &mut dyn FnMut(Incident),
+    ) -> io::Result<Option<Member>> {
         if entry.metadata.kind == Kind::Socket {
             report(Incident::new(&entry.path, What::Socket));
-            return None;
+            return Ok(None);
         }
-        let mut role = self.links.role(&entry.path, &entry.metadata);
-        if let Role::Follower(leader) = &role {
-            return Some(follower(entry, &entry.metadata, leader));
+        if let Role::Follower { leader, .. } = &role {
+            return Ok(Some(follower(entry, &entry.metadata, leader)));
         }
-        let source = Source::open(entry).map_err(|error| {
-            self.links.lost(&entry.metadata);
-            report(Incident::of_error(&entry.path, "open", error));
-        });
-        let source = source.ok()?;
+        let source = match Source::open(entry) {
+            Ok(source) => source,
+            Err(error) => {
+                report(Incident::of_error(&entry.path, "open", error));
+                self.links.lost(&entry.metadata)?;
+                return Ok(None);
+            }
+        };
         if source.metadata.inode != entry.metadata.inode || source.metadata.born != entry.metadata.born {
             // The name has passed to another file since the walk came by.
-            self.links.lost(&entry.metadata);
-            role = self.links.role(&entry.path, &source.metadata);
-            if let Role::Follower(leader) = &role {
-                return Some(follower(entry, &source.metadata, leader));
+            self.links.lost(&entry.metadata)?;
+            role = self.links.role(&entry.path, &source.metadata)?;
+            if let Role::Follower { leader, .. } = &role {
+                return Ok(Some(follower(entry, &source.metadata, leader)));
             }
         }
         let attributes = self.attributes(entry, &source, report);
         let inode = source.metadata.clone();
-        let member = member(entry, source, &attributes).map_err(|incident| {
-            self.links.lost(&inode);
-            report(incident);
-        });
-        Some(Member { is_leader: role == Role::Leader, ..member.ok()? })
+        match member(entry, source, &attributes) {
+            Ok(member) => Ok(Some(Member { is_leader: role == Role::Leader, ..member })),
+            Err(incident) => {
+                report(incident);
+                self.links.lost(&inode)?;
+                Ok(None)
+            }
+        }
     }
 
     fn attributes(&mut self, entry: &Entry, source: &Source, report: &mut dyn FnMut(Incident)) -> Attributes {

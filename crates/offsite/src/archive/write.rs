@@ -14,18 +14,19 @@ const READ: usize = 256 << 10;
 ///
 /// # Errors
 ///
-/// Those of `out`.
+/// Those of `out`, and of files without names.
 pub fn write_tar(
     found: impl IntoIterator<Item = Result<Entry, Incident>>,
     out: &mut impl Write,
     report: &mut dyn FnMut(Incident),
 ) -> io::Result<()> {
-    let mut packer = Packer::default();
+    let mut packer = Packer::new(&std::env::temp_dir());
     let mut buffer = vec![0; READ];
     for found in found {
         match found {
             Ok(entry) => {
-                if let Some(member) = packer.pack(&entry, report) {
+                let role = packer.role(&entry)?;
+                if let Some(member) = packer.pack(&entry, role, report)? {
                     write_member(&entry, &member, &mut buffer, out, report)?;
                 }
             }

@@ -14,6 +14,7 @@ mod stream;
 mod tally;
 mod tree;
 
+use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
@@ -192,20 +193,24 @@ pub fn backup(what: &Backup<'_>, source: Source, recipients: &Recipients, events
 
 /// What would be backed up: how many entries, and how long their contents are, nothing of which is
 /// read. Neither store nor state are touched.
-pub fn survey(walk: Walk, events: &dyn Events) -> Counts {
+///
+/// # Errors
+///
+/// [`Error::Temporary`].
+pub fn survey(walk: Walk, events: &dyn Events) -> Result<Counts> {
     let tally = Tally::new(events);
-    let mut links = HardLinks::default();
+    let mut links = HardLinks::new(&env::temp_dir());
     for found in walk {
         match found {
             Err(incident) => tally.incident(incident),
             Ok(entry) if entry.metadata.kind == Kind::Socket => {}
             Ok(entry) => {
-                let role = links.role(&entry.path, &entry.metadata);
-                tally.entry(&entry.metadata, matches!(role, Role::Follower(_)));
+                let role = links.role(&entry.path, &entry.metadata).map_err(Error::Temporary)?;
+                tally.entry(&entry.metadata, matches!(role, Role::Follower { .. }));
             }
         }
     }
-    tally.counts()
+    Ok(tally.counts())
 }
 
 /// The walk of a backup of files. It does not enter the folders in `closed`.
@@ -368,8 +373,8 @@ impl Run<'_> {
         match source {
             Source::Files { roots, excludes, one_file_system, closed } => {
                 let walk = walk(roots, excludes, one_file_system, &closed);
-                let _ = tree::hand_out(walk, limits, self.tally, queue);
-                Ok(())
+                let done = tree::hand_out(walk, self.state.folder(), limits, self.tally, queue);
+                done.or_else(|error| error.map_or(Ok(()), |error| Err(Error::Temporary(error))))
             }
             Source::Stdin(name, mut source) => {
                 stream(&name, &mut source).or_else(|error| failed("standard input", error))

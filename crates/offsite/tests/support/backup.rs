@@ -99,10 +99,11 @@ impl Backup {
 /// Packs a walk.
 pub(crate) fn backup(walk: Walk, cut: Cut) -> Backup {
     let mut made = Making::new(cut);
-    let mut packer = Packer::default();
+    let mut packer = Packer::new(&std::env::temp_dir());
     for entry in walk {
         let entry = entry.unwrap();
-        if let Some(member) = packer.pack(&entry, &mut |_| ()) {
+        let role = packer.role(&entry).unwrap();
+        if let Some(member) = packer.pack(&entry, role, &mut |_| ()).unwrap() {
             made.member(&entry.path, &member);
         }
     }

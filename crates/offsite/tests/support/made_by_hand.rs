@@ -98,12 +98,13 @@ pub(crate) fn id(text: &str) -> BackupId {
 
 /// A folder's members, its own first, in the order of an index.
 pub(crate) fn members_of(root: &Path) -> Vec<Member> {
-    let mut packer = Packer::default();
+    let mut packer = Packer::new(&std::env::temp_dir());
     let mut members = Vec::new();
     for found in walk(&[root]) {
         let found = found.unwrap();
         let mut report = |incident| panic!("{incident:?}");
-        let member = packer.pack(&found, &mut report).unwrap();
+        let role = packer.role(&found).unwrap();
+        let member = packer.pack(&found, role, &mut report).unwrap().unwrap();
         let (metadata, path) = (&member.metadata, found.path.clone());
         let kind = kind_of(&found, &member);
         let inode = Inode {

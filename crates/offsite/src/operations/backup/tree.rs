@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::num::NonZero;
+use std::path::Path;
 
 use rustix::fs::{Advice, fadvise};
 
@@ -23,13 +24,20 @@ pub(super) type Queue = Jobs<Job, io::Result<Done>>;
 ///
 /// # Errors
 ///
-/// Where nobody wants more.
-pub(super) fn hand_out(walk: Walk, limits: Limits, tally: &Tally<'_>, queue: &Queue) -> Result<(), NobodyWaits> {
+/// Those of files without names in `folder`; None where nobody wants more.
+pub(super) fn hand_out(
+    walk: Walk,
+    folder: &Path,
+    limits: Limits,
+    tally: &Tally<'_>,
+    queue: &Queue,
+) -> Result<(), Option<io::Error>> {
+    let nobody_waits = |NobodyWaits| None;
     let mut tree = Tree {
         limits,
         tally,
         queue,
-        packer: Packer::default(),
+        packer: Packer::new(folder),
         bundle: Vec::new(),
         size: 0,
         open: 0,
@@ -41,8 +49,8 @@ pub(super) fn hand_out(walk: Walk, limits: Limits, tally: &Tally<'_>, queue: &Qu
             Err(incident) => tally.incident(incident),
         }
     }
-    tree.flush()?;
-    queue.push(Job::End)
+    tree.flush().map_err(nobody_waits)?;
+    queue.push(Job::End).map_err(nobody_waits)
 }
 
 /// Gathers bundles.
@@ -60,21 +68,27 @@ struct Tree<'a> {
 }
 
 impl Tree<'_> {
-    /// Opens an entry, so that it is on its way from the disk while others are worked on.
-    fn entry(&mut self, entry: Entry) -> Result<(), NobodyWaits> {
+    /// Packs an entry.
+    fn entry(&mut self, entry: Entry) -> Result<(), Option<io::Error>> {
         let tally = self.tally;
-        let member = self.packer.pack(&entry, &mut |incident| tally.incident(incident));
-        let Some(member) = member else { return Ok(()) };
+        let role = self.packer.role(&entry).map_err(Some)?;
+        let member = self.packer.pack(&entry, role, &mut |incident| tally.incident(incident)).map_err(Some)?;
+        member.map_or(Ok(()), |member| self.member(entry.path, member)).map_err(|NobodyWaits| None)
+    }
+
+    /// Hands out a member. It was opened early, so that it is on its way from the disk while others are
+    /// worked on.
+    fn member(&mut self, path: Vec<u8>, member: Member) -> Result<(), NobodyWaits> {
         let stored = member.content.stored();
         if stored >= self.limits.large {
             self.flush()?;
-            return self.large(entry.path, member);
+            return self.large(path, member);
         }
         if let Some(file) = member.content.file() {
             // Advice: where it is refused, the file is read a little later.
             let _ = fadvise(file, 0, NonZero::new(stored), Advice::WillNeed);
         }
-        self.add(Item { path: entry.path, member }, stored)
+        self.add(Item { path, member }, stored)
     }
 
     fn add(&mut self, item: Item, stored: u64) -> Result<(), NobodyWaits> {
