@@ -192,8 +192,18 @@ pub(crate) struct Backup {
     /// Read paths from this file, each ended by a NUL; '-' is standard input
     #[arg(long, value_name = "FILE", value_parser = place(), conflicts_with_all = ["stdin", "exec", "arguments"])]
     pub(crate) files_from0: Option<PlaceArgument>,
-    /// No object that a backup needs is older than this: 90d, 12w. It stands in the receipt; a full
-    /// backup needs no older object in any case
+    /// Store everything again, whatever earlier backups hold. Makes these paths the set's, if it had
+    /// others
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Do not take a file for changed because its ctime did, where a file system does not keep it
+    #[arg(long)]
+    pub(crate) ignore_ctime: bool,
+    /// Do not take a file for changed because its inode number did, as on network file systems
+    #[arg(long)]
+    pub(crate) ignore_inode: bool,
+    /// No object that a backup needs is older than this: 90d, 12w. What has not changed is stored again,
+    /// a little with each run, before it is older
     #[arg(long, value_name = "TIME", default_value = "90d", value_parser = duration)]
     pub(crate) reuse_for: u64,
     /// Length of each stored object, from 1M to 512M

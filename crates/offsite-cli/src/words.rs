@@ -7,10 +7,11 @@ use std::path::Path;
 use offsite::archive::incident::{Incident, What};
 use offsite::cms::{self, KeyError, SliceProblem, UsageError};
 use offsite::index::PlanError;
+use offsite::names::BackupId;
 use offsite::operations::restore;
 use offsite::receipt::NoPrevious;
 use offsite::store::{self, Reason};
-use offsite::{Error, PinProblem, Warning, shown};
+use offsite::{Error, PinProblem, Warning, WhyFull, shown};
 use time::{OffsetDateTime, UtcOffset};
 
 /// A warning's text.
@@ -53,6 +54,21 @@ pub(crate) fn of_warning(warning: &Warning) -> String {
                 .to_owned()
         }
         Warning::ChainBroken(reason) => of_broken_chain(*reason).to_owned(),
+        Warning::Full(why) => of_full(why),
+        Warning::NewRecipient => "some of what is stored is not sealed to all of today's recipients, and is stored \
+             again"
+            .to_owned(),
+        Warning::TakenUp { backup, slices } => format!(
+            "the run that began {backup} was interrupted; the {} that it had put {} used",
+            counted(*slices as u64, "slice"),
+            if *slices == 1 { "is" } else { "are" }
+        ),
+        Warning::SlicesLost { count, first } => format!(
+            "the store has lost {} that earlier backups need, {first} {}: what lies there is stored again, and \
+             earlier backups are damaged",
+            counted(*count as u64, "slice"),
+            if *count == 1 { "it is" } else { "the first" }
+        ),
         Warning::OriginNotProven => "origin not proven: without --signer, whoever can write into the store could have \
              made these backups"
             .to_owned(),
@@ -72,6 +88,24 @@ fn of_broken_chain(reason: NoPrevious) -> &'static str {
             "the state of this set is another machine's, so its chain of backups begins anew: is this a copy of it?"
         }
     }
+}
+
+fn of_full(why: &WhyFull) -> String {
+    let day = |backup: &BackupId| date_and_time(backup.start());
+    let why = match why {
+        WhyFull::NothingKnown => "nothing is known of what the last backup holds".to_owned(),
+        WhyFull::StateDamaged => {
+            "what is known of the last backup is damaged, or of another version of offsite".to_owned()
+        }
+        WhyFull::OtherMachine => "what is known of the last backup is another machine's".to_owned(),
+        WhyFull::ClockSetBack { last } => {
+            format!("the clock is before the last backup, which says {}", day(last))
+        }
+        WhyFull::StateOld { last } => format!("the last backup that this host knows of is of {}", day(last)),
+        WhyFull::NewRecipient => "what is stored is not sealed to all of today's recipients".to_owned(),
+        _ => "what is stored cannot be used".to_owned(),
+    };
+    format!("this backup is a full one: {why}")
 }
 
 fn of_incident(incident: &Incident) -> String {
@@ -108,6 +142,10 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
         Error::Cms { source, .. } => of_cms(source),
         Error::Store(error) => of_store(error),
         Error::InUse(_) => Some("wait for it to end, or start this one with --wait"),
+        Error::OtherPaths { .. } => {
+            Some("--full makes these paths the set's; with --set NAME they are a set of their own")
+        }
+        Error::TookTooLong { .. } => Some("run it again: what it has stored is used"),
         Error::CommandNotStarted { .. } => {
             Some("after --exec NAME -- comes a program and its arguments, without a shell")
         }
@@ -205,7 +243,9 @@ pub(crate) fn is_usage(error: &Error) -> bool {
         Error::Cms { source: cms::Error::Usage(usage), .. } => {
             !matches!(usage, UsageError::Unauthenticated | UsageError::StreamTooLong)
         }
-        Error::Ambiguous(_) | Error::Pin { problem: PinProblem::NoHost | PinProblem::NotAFingerprint, .. } => true,
+        Error::OtherPaths { .. }
+        | Error::Ambiguous(_)
+        | Error::Pin { problem: PinProblem::NoHost | PinProblem::NotAFingerprint, .. } => true,
         _ => false,
     }
 }

@@ -77,6 +77,20 @@ pub enum Error {
     /// Another backup of the same set is running.
     #[error("another backup of this set is running: {} is locked", shown(.0))]
     InUse(PathBuf),
+    /// The set is one of other paths.
+    #[error("the set {set} is of other paths: {then}")]
+    OtherPaths {
+        /// The set.
+        set: SetName,
+        /// What it was of.
+        then: String,
+    },
+    /// What a backup needs has become too old while it went on.
+    #[error("the backup took too long: it needs what {oldest} has stored, which is too old by now")]
+    TookTooLong {
+        /// The oldest run that it needs.
+        oldest: BackupId,
+    },
     /// A file without a name, or memory, cannot be had or used.
     #[error("cannot keep what is needed for a while: {0}")]
     Temporary(io::Error),
@@ -202,7 +216,7 @@ impl Error {
     }
 
     /// Adds action and file to an error of the operating system.
-    pub(crate) fn file(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
+    pub(crate) fn file(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Self + use<> {
         let path = path.to_path_buf();
         move |source| Self::File { action, path: path.clone(), source }
     }

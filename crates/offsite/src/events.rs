@@ -7,6 +7,7 @@ use crate::damage::Damage;
 use crate::error::SignerDates;
 use crate::hashes::Fingerprint;
 use crate::names::{BackupId, HostName, SetName};
+use crate::plan::SliceName;
 use crate::receipt::NoPrevious;
 
 /// Receives what an operation tells. Words and bars are the caller's.
@@ -65,6 +66,25 @@ pub enum Warning {
     OtherStore,
     /// The receipt before this backup's is not known.
     ChainBroken(NoPrevious),
+    /// Everything is stored, although the state should spare that.
+    Full(WhyFull),
+    /// What some earlier runs have put is not sealed to all of today's recipients, and is stored again.
+    NewRecipient,
+    /// A run did not end. What it had put is used.
+    TakenUp {
+        /// The run.
+        backup: BackupId,
+        /// How many slices it had put.
+        slices: usize,
+    },
+    /// The store does not hold slices that it should. What lies in them is stored again; backups that need
+    /// them are damaged.
+    SlicesLost {
+        /// How many.
+        count: usize,
+        /// The first of them.
+        first: SliceName,
+    },
     /// No signer is pinned: whoever could write into the store could have made these backups.
     OriginNotProven,
     /// Several signers signed backups of one set, and no pin says which to trust.
@@ -76,4 +96,28 @@ pub enum Warning {
         /// The signers, by the time of their first backup.
         signers: Vec<SignerDates>,
     },
+}
+
+/// Why a backup that need not be a full one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhyFull {
+    /// The state does not say what the last backup holds.
+    NothingKnown,
+    /// What the state says of it is damaged, or of another version of the program.
+    StateDamaged,
+    /// The state is another machine's.
+    OtherMachine,
+    /// The clock is before the last backup.
+    ClockSetBack {
+        /// The last backup.
+        last: BackupId,
+    },
+    /// The last backup is long ago, or the state was brought back from then.
+    StateOld {
+        /// The last backup.
+        last: BackupId,
+    },
+    /// Not all of today's recipients can open what is stored.
+    NewRecipient,
 }

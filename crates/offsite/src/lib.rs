@@ -37,6 +37,6 @@ mod unfinished;
 
 pub use damage::Damage;
 pub use error::{Error, PinProblem, Result, SignerDates};
-pub use events::{Events, Warning};
+pub use events::{Events, Warning, WhyFull};
 pub use shown::shown;
 pub use unfinished::remove_unfinished;

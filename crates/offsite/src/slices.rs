@@ -123,7 +123,7 @@ impl Writer<'_> {
 }
 
 /// Runs `fill`, which hands frames to a [`Writer`], and meanwhile seals the slices that fill up and
-/// gives each to `put` with its number; `at_once` of them at once, in any order. What `fill` returns, and the
+/// gives each to `put` with its number and its hash; `at_once` of them at once, in any order. What `fill` returns, and the
 /// slices by number. After a failure only what is under way is still put.
 ///
 /// # Errors
@@ -133,7 +133,7 @@ pub fn write<T, E: Send>(
     sealer: &Sealer,
     slice_size: usize,
     at_once: usize,
-    put: impl Fn(u32, Bytes) -> Result<(), E> + Sync,
+    put: impl Fn(u32, &Sealed, Bytes) -> Result<(), E> + Sync,
     fill: impl FnOnce(&mut Writer<'_>) -> Result<T, Error<E>>,
 ) -> Result<(T, Vec<Sealed>), Error<E>> {
     let capacity = sealer.plaintext_length(slice_size)?;
@@ -195,7 +195,7 @@ fn next(to_seal: &Mutex<Option<Receiver<Filled>>>) -> Option<Filled> {
 fn seal_and_put<E>(
     sealer: &Sealer,
     filled: Filled,
-    put: &impl Fn(u32, Bytes) -> Result<(), E>,
+    put: &impl Fn(u32, &Sealed, Bytes) -> Result<(), E>,
 ) -> Result<(u32, Sealed, Option<SliceBuffer>), Error<E>> {
     let Filling { number, mut buffer, length } = filled.slice;
     let short_number = number.get();
@@ -203,9 +203,9 @@ fn seal_and_put<E>(
     let slice = buffer.slice();
     let mut sha256 = [0; 32];
     sha256.copy_from_slice(digest(&SHA256, slice).as_ref());
-    let size = slice.len() as u64;
-    let buffer = lend(buffer, |slice| put(short_number, slice)).map_err(Error::Other)?;
-    Ok((short_number, Sealed { size, sha256 }, buffer))
+    let sealed = Sealed { size: slice.len() as u64, sha256 };
+    let buffer = lend(buffer, |slice| put(short_number, &sealed, slice)).map_err(Error::Other)?;
+    Ok((short_number, sealed, buffer))
 }
 
 /// Lends the slice in a buffer to `put`, without a copy. The buffer comes back, unless somebody
@@ -259,7 +259,7 @@ mod tests {
     fn frames_lie_where_the_writer_says_and_slices_are_of_the_size_asked_for() {
         let (sealer, key) = key();
         let objects = Mutex::new(Vec::new());
-        let put = |number: u32, slice: Bytes| {
+        let put = |number: u32, _: &Sealed, slice: Bytes| {
             lock(&objects).push((number, slice.to_vec()));
             Ok::<_, std::convert::Infallible>(())
         };
@@ -286,7 +286,9 @@ mod tests {
     #[test]
     fn nothing_is_put_where_there_is_no_frame() {
         let (sealer, _) = key();
-        let put = |_: u32, _: Bytes| -> Result<(), std::convert::Infallible> { unreachable!("there is no slice") };
+        let put = |_: u32, _: &Sealed, _: Bytes| -> Result<(), std::convert::Infallible> {
+            unreachable!("there is no slice")
+        };
         let ((), sealed) = write(&sealer, SLICE, 2, put, |_| Ok(())).unwrap();
         assert_eq!(sealed, []);
     }
@@ -295,7 +297,7 @@ mod tests {
     fn the_first_failure_ends_it_all() {
         let (sealer, _) = key();
         for failing in [0_u32, 1, 20] {
-            let put = |number: u32, _: Bytes| if number >= failing { Err(number) } else { Ok(()) };
+            let put = |number: u32, _: &Sealed, _: Bytes| if number >= failing { Err(number) } else { Ok(()) };
             let fill = |writer: &mut Writer<'_>| loop {
                 writer.frame(&frame(80))?;
             };
@@ -303,7 +305,7 @@ mod tests {
             // Each round goes on with the numbers of the one before.
             assert!(matches!(failed, Err(Error::Other(number)) if number >= failing), "{failed:?}");
         }
-        let put = |_: u32, _: Bytes| Ok(());
+        let put = |_: u32, _: &Sealed, _: Bytes| Ok(());
         let failed = write(&sealer, SLICE, 2, put, |_| Err::<(), _>(Error::Other("the caller's")));
         assert!(matches!(failed, Err(Error::Other("the caller's"))));
         let failed = write(&sealer, SLICE, 2, put, |writer| writer.frame::<&str>(&[0; SLICE]));

@@ -1,23 +1,42 @@
-//! What a host keeps of a set between its backups: which receipt was the last. It holds no secret, and
-//! whoever loses it loses no backup.
+//! What a host keeps of a set between its backups: which receipt was the last, and what lies where. It
+//! holds no secret that opens anything, and whoever loses it loses no backup: the next one is a full one.
 //!
 //! One folder for each store, host and set:
 //!
 //! - `lock` is locked while a backup runs.
+//! - `last` says what the last backup came to, and names the folder with its entries and tables. It is
+//!   replaced once all of the next ones are on disk, so that a crash leaves the ones or the others.
+//! - A folder named after a run is its journal, while it goes on or where it was interrupted.
 //! - `chain` says which receipt comes before the next, and of which nobody knows whether it arrived.
 //! - `receipt-<backup>.p7s` is a receipt on its way: after a crash the same bytes are put again, so
 //!   that there are never two receipts that follow the same one unknowingly.
 
+mod blocks;
+mod entries;
+mod journal;
+mod last;
+mod memory;
+mod tables;
+mod take_up;
+
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::files::{self, Output};
-use crate::hashes::Sha256;
+use crate::files;
+use crate::hashes::{Hashed, Sha256};
+use crate::index::Place;
 use crate::names::BackupId;
 use crate::receipt::{Link, NoPrevious, Previous, limits};
+use journal::write_durably;
+
+pub use entries::{Known, Record, read_block};
+pub use journal::{Finished, Interrupted, Journal, PutLog, Unconfirmed};
+pub use last::{Begun, Given, KnownIndex, KnownRun, Last, Run};
+pub use memory::{Entries, Memory, Recalled};
+pub use tables::{ChunkHash, Frame, Tables};
 
 /// The first line of `chain`.
 const MAGIC: &str = "offsite-state 1";
@@ -148,6 +167,89 @@ impl State {
         self.forget(receipt.backup)
     }
 
+    /// What is known of the last backup.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`].
+    pub fn recall(&self) -> Result<Recalled> {
+        Recalled::open(&self.folder)
+    }
+
+    /// Begins the journal of a run.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`].
+    pub fn begin(&self, begun: Begun) -> Result<(Journal, PutLog)> {
+        Journal::begin(self.folder.join(begun.run.backup.to_string()), begun)
+    }
+
+    /// What was written down of a run becomes what is known of the last backup. `chain` are the indexes
+    /// that the next can be based on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`].
+    pub fn replace(
+        &self,
+        unconfirmed: Unconfirmed,
+        end: Option<Place>,
+        runs: Vec<KnownRun>,
+        chain: Vec<KnownIndex>,
+    ) -> Result<()> {
+        let Unconfirmed { folder, begun, finished } = unconfirmed;
+        let Finished { entries, frames, chunks, slices, .. } = finished;
+        let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        let last = Last { begun, folder: name, end, runs, chain, entries, frames, chunks, slices };
+        write_durably(&self.folder.join("last"), &last::to_text(&last))?;
+        self.clear(&last.folder);
+        Ok(())
+    }
+
+    /// The newest run that did not end, if it came after the last that did.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`].
+    pub fn interrupted(&self, last: Option<BackupId>) -> Result<Option<Interrupted>> {
+        let newest = self.journals()?.into_iter().filter_map(|name| name.parse::<BackupId>().ok()).max();
+        let newest = newest.filter(|newest| last.is_none_or(|last| *newest > last));
+        Ok(newest.and_then(|newest| Interrupted::open(self.folder.join(newest.to_string()))))
+    }
+
+    /// Adds what a run that did not end has put to what is known of the last backup. `checksums` is the
+    /// `slices.sha256` of that run.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`].
+    pub fn take_up(&self, interrupted: &Interrupted, memory: Option<&Memory>, checksums: Hashed) -> Result<()> {
+        take_up::take_up(self, interrupted, memory, checksums)
+    }
+
+    /// Removes all journals but one.
+    pub fn clear(&self, but: &str) {
+        for name in self.journals().unwrap_or_default() {
+            if name != but {
+                journal::remove(&self.folder.join(name));
+            }
+        }
+    }
+
+    /// The folders in the state's.
+    fn journals(&self) -> Result<Vec<String>> {
+        let failed = Error::file("read", &self.folder);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(&failed)? {
+            let entry = entry.map_err(&failed)?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                names.extend(entry.file_name().into_string());
+            }
+        }
+        Ok(names)
+    }
+
     fn receipt(&self, backup: BackupId) -> PathBuf {
         self.folder.join(format!("receipt-{backup}.p7s"))
     }
@@ -181,12 +283,6 @@ impl Drop for State {
     fn drop(&mut self) {
         let _ = self.lock.unlock();
     }
-}
-
-fn write_durably(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut output = Output::replace_secret(path)?;
-    output.write_all(bytes).map_err(Error::file("write", path))?;
-    output.finish()
 }
 
 /// What comes before the next receipt.

@@ -34,7 +34,6 @@ impl<const N: usize, const K: usize> Table<N, K> {
     /// # Errors
     ///
     /// The file's; [`io::ErrorKind::UnexpectedEof`] where it is shorter.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the state has no tables yet"))]
     pub(crate) fn new(file: File, records: u64) -> io::Result<Self> {
         let length = records.checked_mul(N as u64).ok_or(io::ErrorKind::FileTooLarge)?;
         if file.metadata()?.len() < length {
@@ -49,12 +48,6 @@ impl<const N: usize, const K: usize> Table<N, K> {
         let blocks = usize::try_from(records.div_ceil(per_block::<N>())).unwrap_or(usize::MAX);
         let top = blocks.saturating_add(1).min(most.max(2)).min(usize::try_from(records).unwrap_or(usize::MAX));
         Self { file, records, top: std::iter::repeat_with(OnceLock::new).take(top).collect() }
-    }
-
-    /// How many records there are.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the state has no tables yet"))]
-    pub(crate) fn records(&self) -> u64 {
-        self.records
     }
 
     /// The record with this key.
@@ -88,7 +81,6 @@ impl<const N: usize, const K: usize> Table<N, K> {
     }
 
     /// All records, in order.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the state has no tables yet"))]
     pub(crate) fn iter(&self) -> Records<'_, N> {
         self.read_ahead(AHEAD)
     }
@@ -456,7 +448,6 @@ mod tests {
     /// Every record is found, and nothing that is not there, before, between and behind.
     fn finds_all(keys: &[u64], top: usize) {
         let table = table(keys, top);
-        assert_eq!(table.records(), keys.len() as u64);
         let known = |key: &u64| keys.binary_search(key).is_ok();
         for key in keys.iter().flat_map(|key| [key.saturating_sub(1), *key, key.saturating_add(1)]) {
             let expected = known(&key).then(|| record(key, 7));
@@ -554,7 +545,7 @@ mod tests {
         let (fit, count, mut seed, mut written, mut sizes) = (growing.fit() as u64, 50_000, 3, 0, Vec::new());
         for _ in 0..count {
             growing.insert(record(random(&mut seed) << 31 | random(&mut seed), 1)).unwrap();
-            let now: Vec<_> = growing.files.iter().map(Table::records).enumerate().collect();
+            let now: Vec<_> = growing.files.iter().map(|file| file.records).enumerate().collect();
             written += now.iter().filter(|file| !sizes.contains(*file)).map(|(_, size)| size).sum::<u64>();
             sizes = now;
             assert!(sizes.len() <= FILES);

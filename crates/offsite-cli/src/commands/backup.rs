@@ -10,7 +10,7 @@ use offsite::archive::excludes::{ExcludeRules, Excludes};
 use offsite::archive::roots::Roots;
 use offsite::files::Place;
 use offsite::operations;
-use offsite::operations::backup::{Backup, Source, Summary, backup, survey, walk};
+use offsite::operations::backup::{Backup, Ignored, Source, Summary, backup, survey, walk};
 use offsite::receipt::Counts;
 use offsite::store::{self, Location, PutSettings, StoreId};
 use serde::Serialize;
@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: arguments::Backup) -> Result<(), Failure> {
     let source = source(&arguments, &state)?;
     let progress = Progress::new(None, None);
     let source = match source {
-        Source::Files { roots, excludes, one_file_system, closed } if arguments.dry_run => {
+        Source::Files { roots, excludes, one_file_system, closed, .. } if arguments.dry_run => {
             let counts = survey(walk(roots, excludes, one_file_system, &closed), &progress);
             progress.clear();
             return told(&counts?, None, arguments.json);
@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: arguments::Backup) -> Result<(), Failure> {
         source => source,
     };
     let fallback = std::env::var_os("OFFSITE_RECIPIENTS");
-    let id = random()?;
+    let (id, chunk_key) = (random()?, random()?);
     let settings =
         PutSettings { new_id: StoreId::new(random()?), limit: arguments.limit_upload, notice: progress.notice() };
     let recipients = operations::read_recipients(&arguments.store.recipients, fallback.as_deref(), &progress);
@@ -55,9 +55,12 @@ pub(crate) fn run(arguments: arguments::Backup) -> Result<(), Failure> {
             signing_key: &signing_key,
             slice_size: arguments.slice_size,
             reuse_for: arguments.reuse_for,
+            full: arguments.full,
+            ignored: Ignored { changed: arguments.ignore_ctime, inode: arguments.ignore_inode },
             program: PROGRAM,
             clock: &OffsetDateTime::now_utc,
             random: id,
+            chunk_key,
         };
         backup(&what, source, &recipients, &progress)
     });
@@ -96,7 +99,8 @@ fn source(arguments: &arguments::Backup, state: &Path) -> Result<Source, Failure
     if let Location::Directory(store) = &arguments.store.to {
         closed.push(store.clone());
     }
-    Ok(Source::Files { roots, excludes, one_file_system: arguments.one_file_system, closed })
+    let listed = arguments.files_from0.is_some();
+    Ok(Source::Files { roots, excludes, one_file_system: arguments.one_file_system, closed, listed })
 }
 
 /// A path that is missing makes a backup partial. One of nothing would be the set's latest, though.

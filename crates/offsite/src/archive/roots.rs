@@ -65,6 +65,14 @@ impl Roots {
         self.0.iter().map(Root::archive_path)
     }
 
+    /// The paths from the root of all folders on, as they are whatever the working directory, in order.
+    #[must_use]
+    pub fn absolute_paths(&self) -> Vec<Vec<u8>> {
+        let mut paths: Vec<_> = self.0.iter().map(|root| [&b"/"[..], &absolute(root).join(&b'/')].concat()).collect();
+        paths.sort_unstable();
+        paths
+    }
+
     pub(crate) fn into_vec(self) -> Vec<Root> {
         self.0
     }

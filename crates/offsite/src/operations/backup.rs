@@ -1,13 +1,18 @@
 //! `backup`: files, or a stream, to the objects of one backup in a store.
 //!
 //! The walk hands out jobs in its order; several threads read, and compress frames; the frames go
-//! in order into slices, which others seal and put meanwhile. Where everything lies goes into the
-//! index as it comes, and after the last slice into the plan. The receipt comes last: before it there
-//! is no backup.
+//! in order into slices, which others seal and put meanwhile. What has not changed since the last
+//! backup is not read. Where everything lies goes into the index as it comes, and after the last slice
+//! into the plan. The receipt comes last: before it there is no backup.
 
+mod base;
 mod bundle;
+mod chunks;
 mod jobs;
 mod limits;
+mod merged;
+mod renewal;
+mod reuse;
 mod rows;
 mod sealed;
 mod stream;
@@ -35,24 +40,28 @@ use crate::archive::walk::Walk;
 use crate::checksums;
 use crate::error::{Error, Result};
 use crate::events::{Events, Warning};
-use crate::hashes::{Fingerprint, Hashed, Sha256};
-use crate::index::Head;
+use crate::hashes::{Hashed, Sha256};
+use crate::index::{Head, Place, escaped};
 use crate::names::{BackupFile, BackupId, HostName, ObjectName, SetName};
 use crate::operations::encrypt::warn_of_validity;
 use crate::ordered::in_order;
 use crate::plan::{self, Shape, SliceName, StreamName, Title};
-use crate::receipt::{self, Counts, Given, NoPrevious, Object, Previous, Receipt};
+use crate::receipt::{self, ChainObject, Counts, Given, NoPrevious, Object, Previous, Receipt};
 use crate::recovery;
 use crate::signer;
 use crate::slices::{self, Sealed};
-use crate::state::{Pending, State};
+use crate::state::{self, Begun, Journal, KnownIndex, KnownRun, Pending, PutLog, State, Unconfirmed};
 use crate::store::{self, Put, Reason};
+use base::{Base, Beginning, fingerprints};
 use bundle::Worker;
+use chunks::Chunks;
 use limits::Limits;
-use rows::{Finished, Rows};
+use rows::{Rows, Written};
 use sealed::{PutFile, SealedFile, write_error};
 use tally::Tally;
-use tree::Queue;
+use tree::{Comparison, Queue, Stopped};
+
+pub use merged::Ignored;
 
 /// What to back up, as whose, and where to.
 pub struct Backup<'a> {
@@ -76,12 +85,18 @@ pub struct Backup<'a> {
     pub slice_size: usize,
     /// No object that the backup needs is older than that, in seconds.
     pub reuse_for: u64,
+    /// Whether everything is stored, whatever the last backup has.
+    pub full: bool,
+    /// What of a file's metadata may differ from the last backup's although the file has not changed.
+    pub ignored: Ignored,
     /// The program and its version, for the receipt.
     pub program: &'a str,
     /// The time now.
     pub clock: &'a (dyn Fn() -> OffsetDateTime + Sync),
     /// Four random bytes for the backup's id.
     pub random: [u8; 4],
+    /// Random bytes that become the key by which chunks are known, where there is none yet.
+    pub chunk_key: [u8; 32],
 }
 
 /// What is backed up.
@@ -96,6 +111,8 @@ pub enum Source {
         one_file_system: bool,
         /// Folders that are never entered: those of the state, and of a store in a directory.
         closed: Vec<PathBuf>,
+        /// Whether the roots come from a list, which may be another each time.
+        listed: bool,
     },
     /// Bytes under a name.
     Stdin(StreamName, Box<dyn io::Read + Send>),
@@ -146,27 +163,34 @@ pub fn backup(what: &Backup<'_>, source: Source, recipients: &Recipients, events
     }
     settle(&mut state, what, start, events)?;
 
-    let (shape, given) = match &source {
-        Source::Files { .. } => (Shape::Tar, Given::Files),
-        Source::Stdin(name, _) => (Shape::Stream(name.clone()), Given::Stdin),
-        Source::Exec(name, _) => (Shape::Stream(name.clone()), Given::Exec),
-    };
+    let (shape, given, set_of) = source.given();
+    let recipients_named = fingerprints(recipients);
+    let beginning = Beginning { what, state: &state, recipients: &recipients_named, given: &set_of, events };
     // Another backup may have been waited for.
-    let mut backup = BackupId::new((what.clock)(), what.random);
+    let now = (what.clock)();
+    let memory = beginning.recall(now)?;
+    let mut backup = BackupId::new(now, what.random);
     if let Previous::Receipt(previous) = state.previous() {
         backup = backup.after(previous.backup);
     }
+    if let Some(memory) = &memory {
+        backup = backup.after(memory.last.begun.run.backup);
+    }
+    let base = beginning.reuse(memory.as_deref(), backup)?;
     let title = Title { host: what.host.clone(), set: what.set.clone(), backup, shape };
     let tally = Tally::new(events);
-    let run = Run { what, title: &title, recipients, state: &state, tally: &tally };
-    let written = run.write(source)?;
+    let own = state::Run { backup, recipients: recipients_named.clone() };
+    let key = memory.as_ref().map_or(what.chunk_key, |memory| memory.last.begun.key);
+    let (journal, log) = state.begin(Begun::new(own.clone(), set_of, what.machine.to_owned(), key))?;
+    let run = Run { what, title: &title, recipients, state: &state, tally: &tally, base: &base, key, log: &log };
+    let Outcome { slices, objects, unconfirmed, end: end_of_tar } = run.write(source, journal)?;
 
     let end = (what.clock)().max(backup.start());
-    let mut fingerprints: Vec<_> = recipients.certificates().iter().map(Fingerprint::of).collect();
-    fingerprints.sort_unstable();
+    let runs = run.known_runs(&unconfirmed, &own, &objects);
+    run.check_age(&runs, end)?;
     let receipt = Receipt {
-        host: title.host,
-        set: title.set,
+        host: title.host.clone(),
+        set: title.set.clone(),
         backup,
         end,
         program: what.program.to_owned(),
@@ -175,20 +199,43 @@ pub fn backup(what: &Backup<'_>, source: Source, recipients: &Recipients, events
         previous: state.previous(),
         unconfirmed: state.unconfirmed().to_vec(),
         reuse_for: what.reuse_for,
-        recipients: fingerprints,
-        slices: written.slices.len() as u64,
-        slice_bytes: written.slices.iter().map(|slice| slice.size).sum(),
-        objects: written.objects,
-        index_chain: Vec::new(),
-        runs: Vec::new(),
+        recipients: recipients_named,
+        slices: slices.len() as u64,
+        slice_bytes: slices.iter().map(|slice| slice.size).sum(),
+        objects,
+        index_chain: chain_objects(base.chain),
+        runs: run.receipt_runs(&unconfirmed, &runs),
         signer: signer.key.certificate().clone(),
     };
     let pending = Pending { backup, bytes: receipt::sign(&receipt, &signer.key)? };
     state.keep(&pending)?;
+    // From here on the next backup builds on this one, whether or not its receipt arrives: all that it lists
+    // is in the store.
+    let is_index = |object: &&Object| matches!(object.file, BackupFile::Index(_));
+    let index = receipt.objects.iter().filter(is_index).map(|object| object.contents).collect();
+    let chain = base.chain.iter().cloned().chain([KnownIndex { run: own, objects: index }]).collect();
+    state.replace(unconfirmed, end_of_tar, runs, chain)?;
     what.store.put(&ObjectName::receipt(what.host, what.set, backup), pending.bytes.clone().into())?;
     state.confirm(pending.link())?;
     let stored_bytes = receipt.stored_bytes() + pending.bytes.len() as u64;
     Ok(Summary { backup, counts: receipt.counts, stored_bytes, end })
+}
+
+impl Source {
+    /// What is backed up: of what shape, in a receipt's words, in the state's.
+    fn given(&self) -> (Shape, Given, state::Given) {
+        let stream = |name: &StreamName| (Shape::Stream(name.clone()), state::Given::Stream(name.to_string()));
+        let ((shape, set_of), given) = match self {
+            Self::Files { listed: true, .. } => ((Shape::Tar, state::Given::List), Given::Files),
+            Self::Files { roots, .. } => {
+                let paths = roots.absolute_paths().iter().map(|path| escaped(path)).collect();
+                ((Shape::Tar, state::Given::Paths(paths)), Given::Files)
+            }
+            Self::Stdin(name, _) => (stream(name), Given::Stdin),
+            Self::Exec(name, _) => (stream(name), Given::Exec),
+        };
+        (shape, given, set_of)
+    }
 }
 
 /// What would be backed up: how many entries, and how long their contents are, nothing of which is
@@ -278,17 +325,24 @@ struct Run<'a> {
     recipients: &'a Recipients,
     state: &'a State,
     tally: &'a Tally<'a>,
+    base: &'a Base<'a>,
+    /// The key by which chunks are known.
+    key: [u8; 32],
+    log: &'a PutLog,
 }
 
-/// What a run has put.
-struct Written {
+/// What a run has put, and what the next has to know of it.
+struct Outcome {
     slices: Vec<Sealed>,
     objects: Vec<Object>,
+    unconfirmed: Unconfirmed,
+    /// The end of the tar.
+    end: Option<Place>,
 }
 
 impl Run<'_> {
     /// Puts everything but the receipt.
-    fn write(&self, source: Source) -> Result<Written> {
+    fn write(&self, source: Source, journal: Journal) -> Result<Outcome> {
         let Title { host, set, backup, .. } = self.title;
         let context = format!("{host}/{set}/{backup}");
         let put: &PutFile<'_> = &|file, bytes| {
@@ -298,17 +352,23 @@ impl Run<'_> {
         let sealed = |kind, file| SealedFile::new(self.recipients, kind, self.what.slice_size, file, put);
 
         let index = compressed(sealed(StreamKind::Index(&context), BackupFile::Index)?)?;
-        let (finished, slices) = self.write_slices(source, &context, index)?;
-        let Finished { index, planner, end } = finished;
+        let (written, slices) = self.write_slices(source, &context, index, journal)?;
+        let Written { index, planner, journal, end } = written;
         let mut objects = Vec::new();
         if !slices.is_empty() {
+            // What is listed from here on must be known to have been put.
+            self.log.sync().map_err(Error::Temporary)?;
             let checksums = checksums_of(&slices)?;
             objects.push(Object { file: BackupFile::Checksums, contents: Hashed::of(&checksums) });
             put(BackupFile::Checksums, checksums.into())?;
         }
         objects.extend(index.finish().map_err(write_error)?.finish()?);
         let plan = compressed(sealed(StreamKind::Plan(&context), BackupFile::Plan)?)?;
+        let memory = self.base.reuse.memory();
         let slice = |name: SliceName| {
+            if name.backup != *backup {
+                return memory?.tables.slice(name).ok()?;
+            }
             let Sealed { size, sha256 } = *slices.get(usize::try_from(name.number).ok()?)?;
             Some(plan::Slice { name, size, sha256 })
         };
@@ -321,29 +381,39 @@ impl Run<'_> {
             objects.push(Object { file, contents: Hashed::of(&bytes) });
             put(file, bytes)?;
         }
-        Ok(Written { slices, objects })
+        let unconfirmed = journal.finish(memory.map(|memory| &memory.tables), &slices)?;
+        Ok(Outcome { slices, objects, unconfirmed, end })
     }
 
     /// Puts the slices, and writes the index meanwhile.
-    fn write_slices<W: Write>(&self, source: Source, context: &str, index: W) -> Result<(Finished<W>, Vec<Sealed>)> {
+    fn write_slices<W: Write>(
+        &self,
+        source: Source,
+        context: &str,
+        index: W,
+        journal: Journal,
+    ) -> Result<(Written<W>, Vec<Sealed>)> {
         let backup = self.title.backup;
         let sealer = Sealer::new(self.recipients, StreamKind::Slices(context)).map_err(Error::cms(None))?;
         let capacity = sealer.plaintext_length(self.what.slice_size).map_err(|error| Error::cms(None)(error.into()))?;
         let limits = Limits::of_slice(capacity);
-        let put = |number, slice: Bytes| {
+        let put = |number, sealed: &Sealed, slice: Bytes| {
             let object = ObjectName::slice(self.what.host, self.what.set, backup, number);
-            self.what.store.put(&object, slice).map_err(Error::from)
+            self.what.store.put(&object, slice)?;
+            self.log.put(number, sealed).map_err(Error::Temporary)
         };
-        let head = Head { title: self.title.clone(), base: None, runs: vec![backup] };
+        let head = self.index_head();
+        let folder = self.state.folder();
+        let chunks = Chunks::new(self.key, &self.base.reuse, folder);
         let fill = |slices: &mut slices::Writer<'_>| {
-            let mut rows = Rows::new(index, head, self.state.folder())?;
+            let mut rows = Rows::new(index, head, journal, &chunks, folder)?;
             // One more than cores: somebody has work while others wait for a file.
             let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS) + 1;
             let (handed_out, taken) = in_order(
                 threads,
                 WAITING,
                 WAITING + threads + AHEAD,
-                || Worker::new(limits, self.tally),
+                || Worker::new(limits, self.tally, &chunks),
                 |worker, job| worker.work(job),
                 |queue| self.hand_out(source, limits, &queue),
                 |mut results| results.try_for_each(|done| rows.take(done, slices)),
@@ -362,6 +432,13 @@ impl Run<'_> {
         )
     }
 
+    fn index_head(&self) -> Head {
+        let known = self.base.reuse.memory().map_or(&[][..], |memory| &memory.last.runs);
+        let runs = known.iter().map(|known| known.run.backup).chain([self.title.backup]).collect();
+        let base = self.base.chain.last().map(|index| index.run.backup);
+        Head { title: self.title.clone(), base, runs }
+    }
+
     /// Hands out all jobs.
     fn hand_out(&self, source: Source, limits: Limits, queue: &Queue) -> Result<()> {
         let stream =
@@ -371,10 +448,19 @@ impl Run<'_> {
             error.map_or(Ok(()), |error| Err(Error::file("read", Path::new(what))(error)))
         };
         match source {
-            Source::Files { roots, excludes, one_file_system, closed } => {
+            Source::Files { roots, excludes, one_file_system, closed, .. } => {
                 let walk = walk(roots, excludes, one_file_system, &closed);
-                let done = tree::hand_out(walk, self.state.folder(), limits, self.tally, queue);
-                done.or_else(|error| error.map_or(Ok(()), |error| Err(Error::Temporary(error))))
+                let comparison = Comparison {
+                    reuse: &self.base.reuse,
+                    tells_gone: !self.base.chain.is_empty(),
+                    ignored: self.what.ignored,
+                    clock: self.what.clock,
+                    folder: self.state.folder(),
+                };
+                match tree::hand_out(walk, comparison, limits, self.tally, queue) {
+                    Err(Stopped::Failed(error)) => Err(error),
+                    Ok(()) | Err(Stopped::NobodyWaits) => Ok(()),
+                }
             }
             Source::Stdin(name, mut source) => {
                 stream(&name, &mut source).or_else(|error| failed("standard input", error))
@@ -392,6 +478,54 @@ impl Run<'_> {
             }
         }
     }
+
+    /// The runs of which slices are needed, and may be needed by the next backup.
+    fn known_runs(&self, unconfirmed: &Unconfirmed, own: &state::Run, objects: &[Object]) -> Vec<KnownRun> {
+        let known = self.base.reuse.memory().map_or(&[][..], |memory| &memory.last.runs);
+        let checksums = objects.iter().find(|object| object.file == BackupFile::Checksums);
+        let own = checksums.map(|object| KnownRun { run: own.clone(), checksums: object.contents });
+        let is_used = |known: &&KnownRun| {
+            let used = &unconfirmed.finished.used;
+            used.binary_search_by_key(&known.run.backup, |(backup, _)| *backup).is_ok()
+        };
+        known.iter().chain(own.as_ref()).filter(is_used).cloned().collect()
+    }
+
+    /// The earlier runs as a receipt lists them.
+    fn receipt_runs(&self, unconfirmed: &Unconfirmed, runs: &[KnownRun]) -> Vec<receipt::Run> {
+        let today = fingerprints(self.recipients);
+        let ranges = |backup| {
+            let used = &unconfirmed.finished.used;
+            let found = used.binary_search_by_key(&backup, |(backup, _)| *backup);
+            found.map_or_else(|_| Vec::new(), |at| used[at].1.clone())
+        };
+        let earlier = runs.iter().filter(|known| known.run.backup != self.title.backup);
+        earlier
+            .map(|KnownRun { run, checksums }| receipt::Run {
+                backup: run.backup,
+                checksums: *checksums,
+                slices: ranges(run.backup),
+                other_recipients: run.recipients.iter().filter(|one| !today.contains(one)).copied().collect(),
+            })
+            .collect()
+    }
+
+    /// A backup that took so long that what it needs has become too old gets no receipt. What it has put is
+    /// used by the next.
+    fn check_age(&self, runs: &[KnownRun], end: OffsetDateTime) -> Result<()> {
+        let indexes = self.base.chain.iter().map(|index| index.run.backup);
+        let oldest = runs.iter().map(|known| known.run.backup).chain(indexes).min();
+        match oldest.filter(|oldest| end - oldest.start() > base::reuse_for(self.what) + PUT_AGAIN) {
+            Some(oldest) => Err(Error::TookTooLong { oldest }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The objects of a chain of indexes.
+fn chain_objects(chain: &[KnownIndex]) -> Vec<ChainObject> {
+    let objects = chain.iter().flat_map(|index| (0..).zip(&index.objects).map(|object| (index.run.backup, object)));
+    objects.map(|(backup, (number, contents))| ChainObject { backup, number, contents: *contents }).collect()
 }
 
 /// Most threads that compress: more would hold more memory.

@@ -233,7 +233,7 @@ impl SmallStore {
             frame
         };
         let (store, name) = (&self.put, &spec.name);
-        let put = |number, bytes| store.put(&name.slice(number), bytes);
+        let put = |number, _: &slices::Sealed, bytes| store.put(&name.slice(number), bytes);
         let ((places, end), sealed) = slices::write(&sealer, SLICE, 2, put, |writer| {
             let live = spec.items.iter().filter(|item| !matches!(item, Item::Gone(_)));
             let places = live.map(|item| writer.frame(&frame(&item.member()))).collect::<Result<Vec<_>, _>>()?;

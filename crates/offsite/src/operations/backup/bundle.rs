@@ -9,17 +9,20 @@ use rustix::io::{Errno, pread};
 
 use crate::archive::header::{END, padding};
 use crate::archive::member::{Content, LeadsTo, Member};
-use crate::archive::metadata::{self, Metadata};
+use crate::archive::metadata::{self, Metadata, Time};
 use crate::frames::Compressor;
 use crate::index::{Entry, Inode, Kind};
-use crate::operations::backup::jobs::{Bundle, Done, Frame, Item, Job, Piece};
+use crate::operations::backup::chunks::Chunks;
+use crate::operations::backup::jobs::{Bundle, Bundled, Done, Frame, Item, Job, New, Piece};
 use crate::operations::backup::limits::Limits;
 use crate::operations::backup::tally::Tally;
+use crate::state::{ChunkHash, Known};
 
 /// One thread's worker.
 pub(super) struct Worker<'a> {
     limits: Limits,
     tally: &'a Tally<'a>,
+    chunks: &'a Chunks<'a>,
     compressor: Option<Compressor>,
     /// What becomes the next frame.
     raw: Vec<u8>,
@@ -29,45 +32,60 @@ pub(super) struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    pub(super) fn new(limits: Limits, tally: &'a Tally<'a>) -> Self {
-        Self { limits, tally, compressor: None, raw: Vec::new(), compressed: Vec::new(), bundle: Bundle::default() }
+    pub(super) fn new(limits: Limits, tally: &'a Tally<'a>, chunks: &'a Chunks<'a>) -> Self {
+        let (raw, compressed) = (Vec::new(), Vec::new());
+        Self { limits, tally, chunks, compressor: None, raw, compressed, bundle: Bundle::default() }
     }
 
     /// Does a job.
     ///
     /// # Errors
     ///
-    /// The compressor's: no memory.
+    /// The compressor's: no memory. Those of the state's files.
     pub(super) fn work(&mut self, job: Job) -> io::Result<Done> {
         Ok(match job {
             Job::Bundle(items) => Done::Bundle(self.bundle(items)?),
-            Job::Frame(raw) => Done::Frame(self.compress(&raw)?),
-            Job::Open(entry) => Done::Open(entry),
+            Job::Frame(raw) => Done::Frame(self.compress(&raw, None)?),
+            Job::Chunk(raw) => {
+                let hash = self.chunks.hash(&raw);
+                match self.chunks.find(&hash)? {
+                    Some(place) => Done::Found(place),
+                    None => Done::Frame(self.compress(&raw, Some(hash))?),
+                }
+            }
+            Job::Open(known) => Done::Open(known),
+            Job::Keep(places) => Done::Keep(places),
             Job::Close(closing) => Done::Close(closing),
-            Job::End => Done::End(self.compress(&END)?),
+            Job::End => Done::End(self.compress(&END, None)?),
+            Job::KeepEnd(place) => Done::KeepEnd(place),
         })
     }
 
-    fn compress(&mut self, raw: &[u8]) -> io::Result<Frame> {
+    fn compress(&mut self, raw: &[u8], hash: Option<ChunkHash>) -> io::Result<Frame> {
         let compressor = match &mut self.compressor {
             Some(compressor) => compressor,
             none => none.insert(Compressor::new()?),
         };
         self.compressed.clear();
         compressor.compress(raw, &mut self.compressed)?;
-        Ok(Frame { bytes: self.compressed.clone(), raw: raw.len() as u64 })
+        Ok(Frame { bytes: self.compressed.clone(), raw: raw.len() as u64, hash })
     }
 
     fn bundle(&mut self, items: Vec<Item>) -> io::Result<Bundle> {
-        for Item { path, member } in items {
-            self.member(path, member)?;
+        for item in items {
+            match item {
+                Item::New(new) => self.member(new)?,
+                Item::Kept(known) => self.bundle.entries.push(Bundled::Kept(known)),
+                Item::Gone(path) => self.bundle.entries.push(Bundled::Gone(path)),
+            }
         }
         self.flush()?;
         Ok(mem::take(&mut self.bundle))
     }
 
     /// Adds a member to the bundle.
-    fn member(&mut self, path: Vec<u8>, member: Member) -> io::Result<()> {
+    fn member(&mut self, new: New) -> io::Result<()> {
+        let New { path, member, opened } = new;
         let stored = member.content.stored();
         let padding = padding(stored);
         let length = member.header.len() as u64 + stored + padding;
@@ -84,7 +102,9 @@ impl<'a> Worker<'a> {
         let torn = member.content.file().is_some() && self.tally.after_reading(&path, &member, failure);
         self.tally.member(&member);
         self.tally.progress(stored);
-        self.bundle.entries.push(Entry { torn, ..entry(path, &member) });
+        self.bundle
+            .entries
+            .push(Bundled::New(Known { again: may_change(&member, opened), ..known(path, &member, torn) }));
         Ok(())
     }
 
@@ -135,7 +155,7 @@ impl<'a> Worker<'a> {
     fn flush(&mut self) -> io::Result<()> {
         if !self.raw.is_empty() {
             let mut raw = mem::take(&mut self.raw);
-            let frame = self.compress(&raw);
+            let frame = self.compress(&raw, None);
             raw.clear();
             self.raw = raw;
             self.bundle.frames.push(frame?);
@@ -163,8 +183,24 @@ fn read_exactly(file: &File, offset: u64, length: usize, buffer: &mut Vec<u8>) -
     failure
 }
 
+/// A file system counts time in ticks: of up to two seconds, or ten milliseconds.
+const TICK: i64 = 2;
+
+/// Whether an inode may have changed after it was opened without any other time to show for it.
+pub(super) fn may_change(member: &Member, opened: Time) -> bool {
+    let Metadata { modified, changed, .. } = &member.metadata;
+    let last = *modified.max(changed);
+    last >= Time { seconds: opened.seconds.saturating_sub(TICK), ..opened }
+}
+
+/// An entry without places, and what only this host needs to know of it.
+pub(super) fn known(path: Vec<u8>, member: &Member, torn: bool) -> Known {
+    let Metadata { changed, inode: (_, inode), .. } = member.metadata;
+    Known { entry: Entry { torn, ..entry(path, member) }, changed, inode, again: false }
+}
+
 /// A row without places.
-pub(super) fn entry(path: Vec<u8>, member: &Member) -> Entry {
+fn entry(path: Vec<u8>, member: &Member) -> Entry {
     let Member { metadata, content, leads_to, is_leader, .. } = member;
     let kind = match leads_to {
         LeadsTo::Leader(leader) => Kind::HardLink { leader: leader.clone() },

@@ -17,6 +17,8 @@ use crate::operations::backup::tally::Tally;
 use crate::operations::backup::tree::Queue;
 use crate::ordered::NobodyWaits;
 use crate::plan::StreamName;
+use crate::state::Known;
+use crate::times::Time;
 
 /// Hands out what a stream holds as jobs.
 ///
@@ -34,16 +36,17 @@ pub(super) fn hand_out(
     let kind = Kind::Stream { size: 0 };
     let path = name.to_string().into_bytes();
     let entry = Entry { path, kind, inode: Inode::default(), links: false, torn: false, places: Vec::new() };
-    queue.push(Job::Open(Box::new(entry))).map_err(nobody_waits)?;
+    let known = Known { entry, changed: Time::default(), inode: 0, again: false };
+    queue.push(Job::Open(Box::new(known))).map_err(nobody_waits)?;
     let mut chunker = Chunker::new(source, limits.chunks);
     let mut size = 0;
     while let Some(chunk) = chunker.next_chunk().map_err(Some)? {
         size += chunk.len() as u64;
         tally.progress(chunk.len() as u64);
-        queue.push(Job::Frame(chunk)).map_err(nobody_waits)?;
+        queue.push(Job::Chunk(chunk)).map_err(nobody_waits)?;
     }
     tally.stream(size);
-    queue.push(Job::Close(Closing { torn: false, stream: Some(size) })).map_err(nobody_waits)
+    queue.push(Job::Close(Closing { torn: false, again: false, stream: Some(size) })).map_err(nobody_waits)
 }
 
 /// A command whose output is backed up. Its standard input is empty, its standard error ours.
