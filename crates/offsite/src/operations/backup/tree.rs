@@ -148,11 +148,12 @@ impl Tree<'_> {
             return Ok(self.packer.pack(&entry, Role::Alone, &mut |incident| tally.incident(incident)).map(drop)?);
         }
         let role = self.packer.role(&entry)?;
+        let was_there = old.is_some();
         match old.filter(|old| is_unchanged(old, &entry, &role, self.comparison.ignored)) {
             Some(old) if !self.older.has_part() && self.comparison.reuse.keeps(&old.entry.places)? => {
                 self.keep(&entry, &role, old)
             }
-            old => self.pack(entry, role, old),
+            old => self.pack(entry, role, was_there, old),
         }
     }
 
@@ -178,15 +179,15 @@ impl Tree<'_> {
         if self.bundle.passing >= PASSING { self.flush() } else { Ok(()) }
     }
 
-    /// Opens an entry, so that it is on its way from the disk while others are worked on. `old` is what the
-    /// last backup says of it, if that is still so.
-    fn pack(&mut self, entry: Entry, role: Role, old: Option<Known>) -> Result<()> {
+    /// Opens an entry, so that it is on its way from the disk while others are worked on. `was_there` tells
+    /// whether the last backup has its path, and `old` what it says of it, if that is still so.
+    fn pack(&mut self, entry: Entry, role: Role, was_there: bool, old: Option<Known>) -> Result<()> {
         let now = (self.comparison.clock)();
         let opened = Time { seconds: now.unix_timestamp(), nanoseconds: now.nanosecond() };
         let tally = self.tally;
         let member = self.packer.pack(&entry, role, &mut |incident| tally.incident(incident))?;
         let Some(member) = member else {
-            return old.map_or(Ok(()), |old| self.gone(old.entry.path));
+            return if was_there { self.gone(entry.path) } else { Ok(()) };
         };
         let stored = member.content.stored();
         if stored >= self.limits.large {
