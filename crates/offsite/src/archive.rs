@@ -10,6 +10,7 @@ pub mod limits;
 pub mod links;
 pub mod member;
 pub mod metadata;
+pub mod names;
 pub mod read;
 pub mod roots;
 pub mod sparse;

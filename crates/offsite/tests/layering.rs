@@ -78,6 +78,7 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
             &["state/take_up"],
             &["state"],
             &["archive/limits", "archive/metadata", "archive/incident", "archive/roots"],
+            &["archive/names"],
             &["archive/folder", "archive/links"],
             &["archive/attributes", "archive/excludes"],
             &["archive/header", "archive/walk"],

@@ -234,7 +234,7 @@ fn what_changes_between_walk_and_opening_is_reported() {
         fs::write(path(name), name).unwrap();
     }
     symlink("target", path("link gone")).unwrap();
-    let entries: Vec<_> = walk(&[place.path()]).map(Result::unwrap).collect();
+    let entries: Vec<_> = walk(&[place.path()]).map(|found| found.unwrap().unwrap()).collect();
     fs::remove_file(path("deleted")).unwrap();
     fs::remove_file(path("link now")).unwrap();
     symlink("/etc/passwd", path("link now")).unwrap();
@@ -267,7 +267,7 @@ fn a_lost_leader_is_followed_by_the_next_name() {
     for name in ["b", "c", "d"] {
         fs::hard_link(path("a"), path(name)).unwrap();
     }
-    let entries: Vec<_> = walk(&[place.path()]).map(Result::unwrap).collect();
+    let entries: Vec<_> = walk(&[place.path()]).map(|found| found.unwrap().unwrap()).collect();
     fs::remove_file(path("a")).unwrap();
     fs::write(path("a"), "another file").unwrap();
     fs::remove_file(path("b")).unwrap();

@@ -87,7 +87,8 @@ fn several_roots_come_in_order() {
 
 fn excluding(root: &Path, rules: &ExcludeRules<'_>) -> Vec<String> {
     let roots = Roots::new(&[root.to_path_buf()]).unwrap();
-    let (paths, incidents) = all(Walk::new(roots, Excludes::new(rules).unwrap(), false, HashSet::new()));
+    let (paths, incidents) =
+        all(Walk::new(roots, Excludes::new(rules).unwrap(), false, HashSet::new(), &std::env::temp_dir()));
     assert!(incidents.is_empty(), "{incidents:?}");
     below(root, &paths)
 }
@@ -139,6 +140,7 @@ fn closed_folders_are_stored_empty() {
         Excludes::none(),
         false,
         HashSet::from([(state.dev(), state.ino())]),
+        &std::env::temp_dir(),
     );
     assert_eq!(below(root, &all(walk).0), ["", "other", "state"]);
 }
@@ -149,7 +151,7 @@ fn one_file_system_keeps_mount_points_empty() {
     let roots = Roots::new(&[PathBuf::from("/")]).unwrap();
     let patterns = ["/*".to_owned(), "!/proc".to_owned()];
     let excludes = Excludes::new(&ExcludeRules { patterns: &patterns, ..Default::default() }).unwrap();
-    let (paths, incidents) = all(Walk::new(roots, excludes, true, HashSet::new()));
+    let (paths, incidents) = all(Walk::new(roots, excludes, true, HashSet::new(), &std::env::temp_dir()));
     assert_eq!(paths, [&b""[..], b"proc"]);
     assert!(incidents.is_empty());
 }
@@ -203,7 +205,7 @@ fn depth_is_bound_neither_by_path_lengths_nor_by_open_files() {
     let mut walk = walk(&[place.path()]);
     let (mut paths, mut most) = (Vec::new(), 0);
     while let Some(found) = walk.next() {
-        paths.push(found.unwrap().path);
+        paths.push(found.unwrap().unwrap().path);
         most = most.max(walk.open_folders());
     }
     assert_eq!(paths.len(), 3 * depth + 2);
@@ -234,7 +236,7 @@ fn a_deep_branch_moved_away_costs_what_it_held() {
     branch(&place.path().join("root"), "d", 100);
     fs::create_dir(place.path().join("aside")).unwrap();
     let mut walk = walk(&[&place.path().join("root")]);
-    assert!(walk.by_ref().any(|found| found.unwrap().path.ends_with(b"/deepest")));
+    assert!(walk.by_ref().any(|found| found.unwrap().unwrap().path.ends_with(b"/deepest")));
 
     // The tenth folder is closed by now. Another takes its place.
     let tenth = place.path().join("root").join("d/".repeat(10));
@@ -262,7 +264,7 @@ fn what_vanishes_is_reported_and_the_walk_goes_on() {
     }
     fs::create_dir(place.path().join("c")).unwrap();
     let mut walk = walk(&[place.path()]);
-    walk.next().unwrap().unwrap();
+    walk.next().unwrap().unwrap().unwrap();
     fs::remove_file(place.path().join("b")).unwrap();
     fs::remove_dir(place.path().join("c")).unwrap();
     let (paths, incidents) = all(walk);

@@ -10,7 +10,7 @@ use offsite::archive::excludes::{ExcludeRules, Excludes};
 use offsite::archive::roots::Roots;
 use offsite::files::Place;
 use offsite::operations;
-use offsite::operations::backup::{Backup, Ignored, Source, Summary, backup, survey, walk};
+use offsite::operations::backup::{Backup, Ignored, Source, Summary, backup, survey};
 use offsite::receipt::Counts;
 use offsite::store::{self, Location, PutSettings, StoreId};
 use serde::Serialize;
@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: arguments::Backup) -> Result<(), Failure> {
     let progress = Progress::new(None, None);
     let source = match source {
         Source::Files { roots, excludes, one_file_system, closed, .. } if arguments.dry_run => {
-            let counts = survey(walk(roots, excludes, one_file_system, &closed), &progress);
+            let counts = survey(roots, excludes, one_file_system, &closed, &progress);
             progress.clear();
             return told(&counts?, None, arguments.json);
         }

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use crate::archive::folder::{Folder, Names};
+use crate::archive::folder::Folder;
+use crate::archive::metadata::Metadata;
+use crate::archive::names::Names;
 use crate::shown::shown;
 
 /// Why excludes cannot be used.
@@ -124,10 +126,12 @@ impl Excludes {
     /// The name for whose sake a folder is stored with nothing else in it.
     #[must_use]
     pub fn tag(&self, folder: &Folder, names: &Names) -> Option<&[u8]> {
-        if self.caches && names.contain(CACHE_TAG) && is_cache(folder) {
+        if self.caches && names.contain(CACHE_TAG) != Some(false) && is_cache(folder) {
             return Some(CACHE_TAG);
         }
-        self.if_present.iter().map(Vec::as_slice).find(|name| names.contain(name))
+        // Where there are very many names, the folder is asked.
+        let holds = |name: &[u8]| names.contain(name).unwrap_or_else(|| Metadata::of_name(folder, name).is_ok());
+        self.if_present.iter().map(Vec::as_slice).find(|name| holds(name))
     }
 }
 

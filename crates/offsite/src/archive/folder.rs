@@ -3,6 +3,7 @@
 //! longer than the system takes.
 
 use std::fs::File;
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
 use rustix::io::Errno;
 
 use crate::archive::metadata::{self, Kind, Metadata};
+use crate::archive::names::{Listing, Names};
 
 /// An open directory.
 #[derive(Debug)]
@@ -108,86 +110,29 @@ impl Folder {
         }
     }
 
-    /// The names in the directory, sorted. Once only: listing moves the handle's position.
+    /// The names in the directory, as `listing` sorts them. Once only: listing moves the handle's
+    /// position.
     ///
     /// # Errors
     ///
-    /// The system's.
-    pub fn names(&self, buffer: &mut [MaybeUninit<u8>]) -> Result<Names, Errno> {
-        let mut names = Names::default();
+    /// Within, the system's; else those of the listing's file.
+    pub(crate) fn names(
+        &self,
+        buffer: &mut [MaybeUninit<u8>],
+        mut listing: Listing<'_>,
+    ) -> io::Result<Result<Names, Errno>> {
         let mut entries = RawDir::new(self, buffer);
         while let Some(entry) = entries.next() {
-            let entry = entry?;
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => return Ok(Err(error)),
+            };
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
-                names.push(name, metadata::kind(entry.file_type()));
+                listing.push(name, metadata::kind(entry.file_type()))?;
             }
         }
-        names.sort();
-        Ok(names)
-    }
-}
-
-/// The names in a directory. A directory may hold millions: they share one piece of memory.
-#[derive(Debug, Default)]
-pub struct Names {
-    bytes: Vec<u8>,
-    entries: Vec<Name>,
-    /// 0 <= next <= entries.len()
-    next: usize,
-}
-
-#[derive(Debug)]
-struct Name {
-    start: usize,
-    length: u16,
-    kind: Option<Kind>,
-}
-
-impl Names {
-    fn push(&mut self, name: &[u8], kind: Option<Kind>) {
-        // A record of a listing counts its length in 16 bits.
-        let length = u16::try_from(name.len()).unwrap_or(u16::MAX);
-        self.entries.push(Name { start: self.bytes.len(), length, kind });
-        self.bytes.extend_from_slice(&name[..usize::from(length)]);
-    }
-
-    fn sort(&mut self) {
-        let bytes = &self.bytes;
-        self.entries.sort_unstable_by(|one, other| one.of(bytes).cmp(other.of(bytes)));
-        // Some file systems repeat a name when the directory changes under the listing.
-        self.entries.dedup_by(|one, other| one.of(bytes) == other.of(bytes));
-    }
-
-    /// The next name, and the kind of the entry if the listing told it.
-    pub fn pop(&mut self) -> Option<(&[u8], Option<Kind>)> {
-        let name = self.entries.get(self.next)?;
-        self.next += 1;
-        Some((name.of(&self.bytes), name.kind))
-    }
-
-    /// Whether none is left.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.next == self.entries.len()
-    }
-
-    /// Whether it is among them.
-    #[must_use]
-    pub fn contain(&self, name: &[u8]) -> bool {
-        self.entries.binary_search_by(|entry| entry.of(&self.bytes).cmp(name)).is_ok()
-    }
-
-    /// Forgets all names but this one.
-    pub fn retain(&mut self, name: &[u8]) {
-        let bytes = &self.bytes;
-        self.entries.retain(|entry| entry.of(bytes) == name);
-    }
-}
-
-impl Name {
-    fn of<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        &bytes[self.start..self.start + usize::from(self.length)]
+        listing.end().map(Ok)
     }
 }
 
@@ -199,9 +144,10 @@ mod tests {
     use rustix::fs::mkfifoat;
 
     use super::*;
+    use crate::archive::names;
 
     fn names(names: &mut Names) -> Vec<Vec<u8>> {
-        std::iter::from_fn(|| names.pop().map(|(name, _)| name.to_vec())).collect()
+        std::iter::from_fn(|| names.pop().unwrap().map(|(name, _)| name.to_vec())).collect()
     }
 
     #[test]
@@ -240,11 +186,14 @@ mod tests {
         }
         expected.sort();
         let open = OpenFolders::default();
-        let folder = open.counting(fs::File::open(place.path()).unwrap().into());
-        let mut listed = folder.names(&mut [MaybeUninit::uninit(); 1024]).unwrap();
-        assert!(listed.contain(expected[17].as_bytes()));
-        assert!(!listed.contain(b"17"));
-        assert!(names(&mut listed).iter().eq(expected.iter().map(String::as_bytes)));
-        assert!(listed.is_empty());
+        for (memory, known) in [(names::MEMORY, Some(true)), (10_000, None)] {
+            let folder = open.counting(fs::File::open(place.path()).unwrap().into());
+            let listing = Listing::new(place.path(), memory);
+            let mut listed = folder.names(&mut [MaybeUninit::uninit(); 1024], listing).unwrap().unwrap();
+            assert_eq!(listed.contain(expected[17].as_bytes()), known);
+            assert_eq!(listed.contain(b"17"), known.map(|_| false));
+            assert!(names(&mut listed).iter().eq(expected.iter().map(String::as_bytes)));
+            assert!(listed.is_empty());
+        }
     }
 }

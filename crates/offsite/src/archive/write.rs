@@ -16,14 +16,14 @@ const READ: usize = 256 << 10;
 ///
 /// Those of `out`, and of files without names.
 pub fn write_tar(
-    found: impl IntoIterator<Item = Result<Entry, Incident>>,
+    found: impl IntoIterator<Item = io::Result<Result<Entry, Incident>>>,
     out: &mut impl Write,
     report: &mut dyn FnMut(Incident),
 ) -> io::Result<()> {
     let mut packer = Packer::new(&std::env::temp_dir());
     let mut buffer = vec![0; READ];
     for found in found {
-        match found {
+        match found? {
             Ok(entry) => {
                 let role = packer.role(&entry)?;
                 if let Some(member) = packer.pack(&entry, role, report)? {

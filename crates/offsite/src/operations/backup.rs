@@ -244,11 +244,18 @@ impl Source {
 /// # Errors
 ///
 /// [`Error::Temporary`].
-pub fn survey(walk: Walk, events: &dyn Events) -> Result<Counts> {
+pub fn survey(
+    roots: Roots,
+    excludes: Excludes,
+    one_file_system: bool,
+    closed: &[PathBuf],
+    events: &dyn Events,
+) -> Result<Counts> {
     let tally = Tally::new(events);
-    let mut links = HardLinks::new(&env::temp_dir());
-    for found in walk {
-        match found {
+    let folder = env::temp_dir();
+    let mut links = HardLinks::new(&folder);
+    for found in walk(roots, excludes, one_file_system, closed, &folder) {
+        match found.map_err(Error::Temporary)? {
             Err(incident) => tally.incident(incident),
             Ok(entry) if entry.metadata.kind == Kind::Socket => {}
             Ok(entry) => {
@@ -261,13 +268,12 @@ pub fn survey(walk: Walk, events: &dyn Events) -> Result<Counts> {
 }
 
 /// The walk of a backup of files. It does not enter the folders in `closed`.
-#[must_use]
-pub fn walk(roots: Roots, excludes: Excludes, one_file_system: bool, closed: &[PathBuf]) -> Walk {
+fn walk(roots: Roots, excludes: Excludes, one_file_system: bool, closed: &[PathBuf], folder: &Path) -> Walk {
     let inodes = closed.iter().filter_map(|folder| {
         let folder = fs::File::open(folder).ok()?;
         Metadata::of_open(&folder).ok().map(|metadata| metadata.inode)
     });
-    Walk::new(roots, excludes, one_file_system, inodes.collect())
+    Walk::new(roots, excludes, one_file_system, inodes.collect(), folder)
 }
 
 /// Each store has a state of its own, so that disks which take turns do not disturb each other.
@@ -449,7 +455,7 @@ impl Run<'_> {
         };
         match source {
             Source::Files { roots, excludes, one_file_system, closed, .. } => {
-                let walk = walk(roots, excludes, one_file_system, &closed);
+                let walk = walk(roots, excludes, one_file_system, &closed, self.state.folder());
                 let comparison = Comparison {
                     reuse: &self.base.reuse,
                     tells_gone: !self.base.chain.is_empty(),

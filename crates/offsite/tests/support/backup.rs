@@ -101,7 +101,7 @@ pub(crate) fn backup(walk: Walk, cut: Cut) -> Backup {
     let mut made = Making::new(cut);
     let mut packer = Packer::new(&std::env::temp_dir());
     for entry in walk {
-        let entry = entry.unwrap();
+        let entry = entry.unwrap().unwrap();
         let role = packer.role(&entry).unwrap();
         if let Some(member) = packer.pack(&entry, role, &mut |_| ()).unwrap() {
             made.member(&entry.path, &member);

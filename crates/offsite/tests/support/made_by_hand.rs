@@ -101,7 +101,7 @@ pub(crate) fn members_of(root: &Path) -> Vec<Member> {
     let mut packer = Packer::new(&std::env::temp_dir());
     let mut members = Vec::new();
     for found in walk(&[root]) {
-        let found = found.unwrap();
+        let found = found.unwrap().unwrap();
         let mut report = |incident| panic!("{incident:?}");
         let role = packer.role(&found).unwrap();
         let member = packer.pack(&found, role, &mut report).unwrap().unwrap();
@@ -118,7 +118,7 @@ pub(crate) fn members_of(root: &Path) -> Vec<Member> {
         if !matches!(kind, Kind::HardLink { .. }) {
             // One entry's member, without the end of the tar.
             tar.clear();
-            write_tar([Ok(found)], &mut tar, &mut report).unwrap();
+            write_tar([Ok(Ok(found))], &mut tar, &mut report).unwrap();
             tar.truncate(tar.len() - END.len());
         }
         members.push(Member { entry: Entry { path, kind, inode, links, torn: false, places: Vec::new() }, tar });

@@ -24,14 +24,14 @@ use offsite::archive::walk::{Entry, Walk};
 /// A walk over all of these.
 pub(crate) fn walk(roots: &[&Path]) -> Walk {
     let roots: Vec<PathBuf> = roots.iter().map(|root| root.to_path_buf()).collect();
-    Walk::new(Roots::new(&roots).unwrap(), Excludes::none(), false, HashSet::new())
+    Walk::new(Roots::new(&roots).unwrap(), Excludes::none(), false, HashSet::new(), &std::env::temp_dir())
 }
 
 /// What a walk finds, apart by kind.
 pub(crate) fn all(walk: Walk) -> (Vec<Vec<u8>>, Vec<Incident>) {
     let (mut paths, mut incidents) = (Vec::new(), Vec::new());
     for found in walk {
-        match found {
+        match found.unwrap() {
             Ok(entry) => paths.push(entry.path),
             Err(incident) => incidents.push(incident),
         }
@@ -57,7 +57,7 @@ pub(crate) fn below(root: &Path, paths: &[Vec<u8>]) -> Vec<String> {
 
 /// The entry of this name below whatever was walked.
 pub(crate) fn entry_named(walk: Walk, name: &str) -> Entry {
-    let found = walk.filter_map(Result::ok).find(|entry| entry.name() == name.as_bytes());
+    let found = walk.filter_map(|found| found.unwrap().ok()).find(|entry| entry.name() == name.as_bytes());
     found.unwrap_or_else(|| panic!("no entry {name}"))
 }
 

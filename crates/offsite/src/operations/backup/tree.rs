@@ -89,7 +89,7 @@ pub(super) fn hand_out(
     let most_open = open_files() / OPEN_SHARE;
     let mut tree = Tree { limits, tally, queue, comparison, older, packer, bundle: Bundle::default(), most_open };
     for found in walk {
-        match found {
+        match found? {
             Ok(entry) => tree.entry(entry)?,
             Err(incident) => tally.incident(incident),
         }
