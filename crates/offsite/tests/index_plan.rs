@@ -200,7 +200,8 @@ fn what_no_plan_follows_from_is_an_error() {
     says(&[file("a", 0, &[part(bundle, 0, 512)]), link("b", "a", &[part(bundle, 512, 512)])], "row 2");
     says(&[Row::Gone(b"a".to_vec())], "row 1");
     assert!(refused(&[a()], |_| None).contains("slice-00000000.p7m, of which nothing is known"));
-    let nowhere = Planner::new(Path::new("/nonexistent")).row(&file("a", 0, &[bundle, bundle]));
+    // More places than are kept in memory.
+    let nowhere = Planner::new(Path::new("/nonexistent")).row(&file("a", 0, &[bundle; 2_000]));
     assert!(nowhere.unwrap_err().to_string().starts_with("the plan cannot be derived from the index: "));
 }
 
