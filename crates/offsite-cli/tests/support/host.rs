@@ -23,7 +23,16 @@ const VARIABLES: [&str; 3] = ["OFFSITE_RECIPIENTS", "OFFSITE_SIGNERS", "XDG_STAT
 
 impl Host {
     pub(crate) fn new() -> Self {
-        let host = Self { folder: super::folder() };
+        Self::of(super::folder())
+    }
+
+    /// Below a folder that has room for more than the usual one.
+    pub(crate) fn within(parent: &Path) -> Self {
+        Self::of(tempfile::tempdir_in(parent).expect("a folder is made"))
+    }
+
+    fn of(folder: TempDir) -> Self {
+        let host = Self { folder };
         let pair = KeyPair::of("p256");
         fs::copy(&pair.cert, host.path("cert.pem")).expect("the certificate is copied");
         fs::copy(&pair.both, host.path("key.pem")).expect("the key is copied");
