@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use life::{Chance, Life, alter, fill};
 use manifest::Manifest;
+use rustix::fs::{XattrFlags, lsetxattr};
 use rustix::rand::{GetRandomFlags, getrandom};
 use support::host::{Host, json};
 use support::room::{GIB, Room};
@@ -204,6 +205,50 @@ fn every_night_comes_back_as_it_was() {
     let script = r#"
         cmp <("$OFFSITE" restore -k key.pem --set tree --tar -) <(sh RECOVER.sh -t key.pem "store/data/here/tree/$ID")"#;
     run(host.bash(script).env("ID", latest)).ok();
+}
+
+/// A tree that is not as it was must be told from one that is.
+#[test]
+fn a_manifest_tells_every_difference() {
+    let host = Host::new();
+    host.write("tree/file", "content");
+    host.write("tree/folder/other", "other");
+    let script = r#"
+        ln tree/file tree/linked; ln -s file tree/symbolic; truncate -s 2M tree/sparse; touch -d '2001-01-01' tree/*
+        [[ $EUID != 0 ]] || chown -h 1:2 tree/*"#;
+    run(&mut host.bash(script)).ok();
+    let expected = Manifest::of_tree(&host.path("tree"));
+    let mut changes = vec![
+        ("echo CONTENT >file; truncate -s 7 file", "content differs after byte 0"),
+        ("touch -d '2001-01-01 00:00:00.000000001' symbolic", "time is"),
+        ("chmod u+x folder/other", r#""folder/other": mode is"#),
+        ("cp -p file new; mv new linked", r#""linked": first name is"#),
+        ("ln -snf other symbolic", "target is"),
+        ("rm symbolic; mkfifo symbolic", "kind is"),
+        ("rm folder/other", r#""folder/other": is missing"#),
+        ("mkdir folder/more", r#""folder/more": should not"#),
+        ("cp --sparse=never sparse new; mv new sparse", "lie on the disk"),
+        ("truncate -s +1 folder/other", "size is"),
+    ];
+    if trees::everything::is_root() {
+        changes.push(("chown -h 2:2 symbolic", "owner is"));
+    }
+    let tell = |change: &str, told: &str| {
+        let script = format!("cd copy; {change}; touch -r ../tree .; touch -r ../tree/folder folder");
+        run(&mut host.bash(&script)).ok();
+        let difference = Manifest::of_tree(&host.path("copy")).first_difference(&expected).unwrap_or_default();
+        assert!(difference.contains(told), "{change}: {difference}");
+    };
+    for (change, told) in changes {
+        run(&mut host.bash("rm -rf copy; cp -a tree copy")).ok();
+        Manifest::of_tree(&host.path("copy")).assert_is(&expected, "a copy");
+        tell(change, told);
+    }
+    run(&mut host.bash("rm -rf copy; cp -a tree copy")).ok();
+    match lsetxattr(host.path("copy/folder"), "user.some", b"value", XattrFlags::empty()) {
+        Ok(()) => tell("true", r#""folder": attributes are"#),
+        Err(error) => println!("this file system takes no attributes: {error}: not tested"),
+    }
 }
 
 /// What the large month compares with: a repository for each subject.

@@ -156,12 +156,13 @@ const USUAL: [(&str, Happening); 4] =
     [("edit", Life::edit), ("append", Life::append), ("add", Life::add_file), ("remove", Life::remove_file)];
 
 /// Everything that can happen.
-const ALL: [(&str, Happening); 25] = [
+const ALL: [(&str, Happening); 27] = [
     ("edit", Life::edit),
     ("edit and set the time back", Life::edit_unseen),
     ("append", Life::append),
     ("cut", Life::cut),
     ("lengthen by a hole", Life::lengthen),
+    ("add", Life::add_file),
     ("add", Life::add_file),
     ("add sparse", Life::add_sparse),
     ("add folder", Life::add_folder),
@@ -176,6 +177,7 @@ const ALL: [(&str, Happening); 25] = [
     ("folder to file", Life::folder_to_file),
     ("to symlink, fifo or file", Life::another_kind),
     ("link", Life::link),
+    ("link beside", Life::link_beside),
     ("link before all others", Life::link_first),
     ("remove a first name", Life::remove_first_name),
     ("break a link", Life::break_link),
@@ -219,17 +221,19 @@ impl Life {
         fs::create_dir(root).unwrap();
         let mut life = Self::within(root, chance);
         let mut deep = root.to_owned();
-        for _ in 0..12 {
-            deep.push("deep ".repeat(20));
+        for _ in 0..20 {
+            deep.push("deep");
         }
         fs::create_dir_all(&deep).unwrap();
         life.survey();
         for (times, happening) in [
-            (12, Self::add_folder as Happening),
-            (150, Self::add_file),
+            (20, Self::add_folder as Happening),
+            (20, Self::add_folder),
+            (250, Self::add_file),
             (3, Self::add_sparse),
             (12, Self::add_other),
-            (12, Self::link),
+            (15, Self::link),
+            (5, Self::link_beside),
             (4, Self::link_first),
             (30, Self::touch),
             (20, Self::give_away),
@@ -568,6 +572,14 @@ impl Life {
 
     fn link(&mut self) -> Option<Change> {
         let (original, path) = (self.file_or_other()?, self.new_name()?);
+        fs::hard_link(original, &path).unwrap();
+        one(path)
+    }
+
+    /// In the same folder.
+    fn link_beside(&mut self) -> Option<Change> {
+        let original = self.file_or_other()?;
+        let path = self.new_name_in(original.parent().unwrap())?;
         fs::hard_link(original, &path).unwrap();
         one(path)
     }

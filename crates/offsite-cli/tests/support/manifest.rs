@@ -85,17 +85,24 @@ impl Manifest {
     /// Panics with the first path that is not as expected.
     #[track_caller]
     pub(crate) fn assert_is(&self, expected: &Self, story: &str) {
+        if let Some(difference) = self.first_difference(expected) {
+            panic!("{story}: {difference}");
+        }
+    }
+
+    /// The first path that is not as expected, and in what.
+    pub(crate) fn first_difference(&self, expected: &Self) -> Option<String> {
         let mut paths: Vec<_> = self.0.keys().chain(expected.0.keys()).collect();
         paths.sort_unstable();
         paths.dedup();
-        for path in paths {
+        paths.into_iter().find_map(|path| {
             let differences = match (self.0.get(path), expected.0.get(path)) {
                 (Some(actual), Some(expected)) => actual.differences(expected),
                 (Some(_), None) => vec!["should not be there".to_owned()],
                 (None, _) => vec!["is missing".to_owned()],
             };
-            assert!(differences.is_empty(), "{story}: {path:?}: {}", differences.join("; "));
-        }
+            (!differences.is_empty()).then(|| format!("{path:?}: {}", differences.join("; ")))
+        })
     }
 
     fn add(&mut self, root: &Path, below: PathBuf) {
@@ -145,17 +152,17 @@ impl Entry {
         let mut compare = |what: &str, actual: &dyn Debug, expected: &dyn Debug| {
             let (actual, expected) = (format!("{actual:?}"), format!("{expected:?}"));
             if actual != expected {
-                differences.push(format!("{what} is {actual}, not {expected}"));
+                differences.push(format!("{what} {actual}, not {expected}"));
             }
         };
-        compare("kind", &self.kind, &expected.kind);
-        compare("mode", &format_args!("{:o}", self.mode), &format_args!("{:o}", expected.mode));
-        compare("owner", &self.owner, &expected.owner);
-        compare("time", &self.modified, &expected.modified);
-        compare("size", &self.size, &expected.size);
-        compare("target", &self.target, &expected.target);
-        compare("first name", &self.first_name, &expected.first_name);
-        compare("attributes", &self.attributes, &expected.attributes);
+        compare("kind is", &self.kind, &expected.kind);
+        compare("mode is", &format_args!("{:o}", self.mode), &format_args!("{:o}", expected.mode));
+        compare("owner is", &self.owner, &expected.owner);
+        compare("time is", &self.modified, &expected.modified);
+        compare("size is", &self.size, &expected.size);
+        compare("target is", &self.target, &expected.target);
+        compare("first name is", &self.first_name, &expected.first_name);
+        compare("attributes are", &self.attributes, &expected.attributes);
         if self.content != expected.content {
             let same = self.content.iter().zip(&expected.content).take_while(|(a, b)| a == b).count();
             differences.push(format!("content differs after byte {}", same * PIECE));
