@@ -196,6 +196,8 @@ pub(crate) struct Life {
     /// How many names have been given: none is given twice.
     names: u64,
     takes_attributes: bool,
+    /// How many files may still be affected today.
+    left: usize,
     /// What there was when the night began.
     files: Vec<PathBuf>,
     folders: Vec<PathBuf>,
@@ -213,7 +215,7 @@ impl Life {
             println!("this file system takes no attributes: not tested");
         }
         let (files, folders, others) = (Vec::new(), Vec::new(), Vec::new());
-        Self { root: root.to_owned(), chance, names: 0, takes_attributes, files, folders, others }
+        Self { root: root.to_owned(), chance, names: 0, takes_attributes, left: 0, files, folders, others }
     }
 
     /// In a new tree of some hundred entries.
@@ -248,23 +250,33 @@ impl Life {
         life
     }
 
-    /// Whatever comes by chance, until so many files are affected; mostly the usual if there is no
-    /// other wish.
-    pub(crate) fn go_on(&mut self, files: usize, all: bool) {
+    /// Everything that can happen, until so many files are affected, and some of it to large files.
+    pub(crate) fn wild_day(&mut self, files: usize) {
+        self.day(files, 1);
+        self.alter_large();
+    }
+
+    /// Mostly what people do all day, until so many files are affected.
+    pub(crate) fn usual_day(&mut self, files: usize) {
+        self.day(files, 20);
+    }
+
+    /// Once in `rare` times it is not the usual.
+    fn day(&mut self, files: usize, rare: u64) {
         self.survey();
-        let (mut affected, mut attempts) = (0, 0);
-        while affected < files {
+        self.left = files;
+        let mut attempts = 0;
+        while self.left > 0 {
             attempts += 1;
             assert!(attempts < 100 * files, "{}: nothing to change is left", self.root.display());
-            let all = all || self.chance.once_in(20);
-            let (what, happening) = *self.chance.one_of(if all { &ALL[..] } else { &USUAL[..] });
+            let choice = if self.chance.once_in(rare) { &ALL[..] } else { &USUAL[..] };
+            let (what, happening) = *self.chance.one_of(choice);
             let Some(change) = happening(self) else { continue };
-            affected += change.files;
+            self.left = self.left.saturating_sub(change.files);
             if files < 100 {
                 println!("    {what}: {:?}", change.path.strip_prefix(&self.root).unwrap());
             }
         }
-        self.alter_large();
     }
 
     /// Changes some bytes in each of so many files, and nothing else.
@@ -345,12 +357,12 @@ impl Life {
         self.find(|life| &life.folders, Metadata::is_dir)
     }
 
-    /// A folder that is not too much of the tree to be lost or moved.
+    /// A folder that may still be lost or moved, with the number of files in it, or 1 if it is empty.
     fn small_folder(&mut self) -> Option<(PathBuf, usize)> {
         let folder = self.folder()?;
         let inside: Vec<_> = self.files.iter().filter(|path| path.starts_with(&folder)).collect();
         let is_large = |path: &&PathBuf| path.symlink_metadata().is_ok_and(|metadata| metadata.len() >= LARGE);
-        let is_small = folder != self.root && inside.len() <= self.files.len() / 10 && !inside.iter().any(is_large);
+        let is_small = folder != self.root && inside.len() <= self.left && !inside.iter().any(is_large);
         is_small.then(|| (folder, inside.len().max(1)))
     }
 
