@@ -32,7 +32,7 @@ use crate::names::BackupId;
 use crate::receipt::{Link, NoPrevious, Previous, limits};
 use journal::write_durably;
 
-pub use entries::{Known, Record, read_block};
+pub use entries::{Known, Record, read_and_write};
 pub use journal::{Finished, Interrupted, Journal, PutLog, Unconfirmed};
 pub use last::{Begun, Given, KnownIndex, KnownRun, Last, Run};
 pub use memory::{Entries, Memory, Recalled};

@@ -170,7 +170,7 @@ mod tests {
             fs::write(&path, &bad).unwrap();
             assert!(read(&path, size).is_err(), "byte {at}");
         }
-        for length in 0..size {
+        for length in (0..100).chain((100..size).step_by(977)).chain(size - 50..size) {
             fs::write(&path, &good[..usize::try_from(length).unwrap()]).unwrap();
             assert!(read(&path, size).is_err(), "{length} bytes");
         }
