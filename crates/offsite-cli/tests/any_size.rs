@@ -6,18 +6,17 @@ mod support;
 
 use std::fs;
 
-use support::room::{GIB, MIB, Room, assert_memory, text};
+use support::room::{GIB, MIB, Room, assert_memory};
 use support::{KeyPair, run};
 
-const FROM_FILE: &str = r#"/usr/bin/time -f %M -o "$MEMORY" "$OFFSITE" decrypt -k "$KEY" "$MESSAGE" | digest"#;
-const FROM_PIPE: &str = r#"cat "$MESSAGE" | /usr/bin/time -f %M -o "$MEMORY" "$OFFSITE" decrypt -k "$KEY" | digest"#;
+const FROM_FILE: &str = r#"/usr/bin/time -f %M -o "$MEMORY" "$OFFSITE" decrypt -k "$KEY" "$MESSAGE" | is_plain"#;
+const FROM_PIPE: &str = r#"cat "$MESSAGE" | /usr/bin/time -f %M -o "$MEMORY" "$OFFSITE" decrypt -k "$KEY" | is_plain"#;
 
 /// A message of OpenSSL's, of a size that OpenSSL itself cannot read.
 fn opens_what_openssl_cannot(command: &str, cipher: &str, size: u64) {
     // The message, and once more while it comes from a pipe: GCM is verified before it is released.
     let room = Room::with(2 * size + size / 50);
     let pair = KeyPair::of("rsa2048");
-    let expected = room.expected(size, &pair);
 
     let encrypt =
         format!(r#"plain | openssl {command} -encrypt -stream -binary {cipher} -outform DER -out "$MESSAGE" "$CERT""#);
@@ -26,9 +25,7 @@ fn opens_what_openssl_cannot(command: &str, cipher: &str, size: u64) {
     assert!(length > size, "the message has {length} bytes");
 
     for script in [FROM_FILE, FROM_PIPE] {
-        let decrypted = run(&mut room.bash(script, size, &pair)).ok();
-        let story = decrypted.story();
-        assert_eq!(text(decrypted.stdout), expected, "{story}");
+        run(&mut room.bash(script, size, &pair)).ok();
         assert_memory(&room.path("memory"), 64 * MIB);
     }
 
@@ -67,15 +64,12 @@ fn cms_message_of_6_gib() {
 fn stream_of_20_gib_from_pipe_to_pipe() {
     // Nothing but the memory reports goes to the disk.
     let (room, size, pair) = (Room::with(MIB), 20 * GIB, KeyPair::of("rsa2048"));
-    let expected = room.expected(size, &pair);
     let script = r#"
         plain |
             /usr/bin/time -f %M -o "$MEMORY.encrypt" "$OFFSITE" encrypt -r "$CERT" |
             /usr/bin/time -f %M -o "$MEMORY.decrypt" "$OFFSITE" decrypt -k "$KEY" |
-            digest"#;
-    let round_trip = run(&mut room.bash(script, size, &pair)).ok();
-    let story = round_trip.story();
-    assert_eq!(text(round_trip.stdout), expected, "{story}");
+            is_plain"#;
+    run(&mut room.bash(script, size, &pair)).ok();
     for program in ["memory.encrypt", "memory.decrypt"] {
         assert_memory(&room.path(program), 80 * MIB);
     }
