@@ -93,9 +93,9 @@ fn check(room: &Room, pair: &KeyPair, least: usize) {
         RECOVER() { env -i PATH="$PWD/bin" TMPDIR="$PWD" ./dash RECOVER.sh "$@"; }
         "$OFFSITE" recovery-script >RECOVER.sh
         RECOVER "$KEY" "${backup[0]}" by-hand
-        "$OFFSITE" restore -k "$KEY" --tar - | tee >(sha256sum >one) >(tar -t | wc -l >gnu) >(bsdtar -t | wc -l >bsd) |
+        "$OFFSITE" restore -k "$KEY" --tar - | tee >(digest >one) >(tar -t | wc -l >gnu) >(bsdtar -t | wc -l >bsd) |
             python3 -c 'import sys, tarfile; print(sum(1 for _ in tarfile.open(fileobj=sys.stdin.buffer, mode="r|")))' >python
-        RECOVER -t "$KEY" "${backup[0]}" | sha256sum >other
+        RECOVER -t "$KEY" "${backup[0]}" | digest >other
         "$OFFSITE" files -k "$KEY" >files"#,
     );
     is_same(&room.path("by-hand"));
