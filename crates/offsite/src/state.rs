@@ -30,10 +30,10 @@ use crate::hashes::{Hashed, Sha256};
 use crate::index::Place;
 use crate::names::BackupId;
 use crate::receipt::{Link, NoPrevious, Previous, limits};
-use journal::write_durably;
+use journal::{Finished, write_durably};
 
 pub use entries::{Known, Record, read_and_write};
-pub use journal::{Finished, Interrupted, Journal, PutLog, Unconfirmed};
+pub use journal::{Interrupted, Journal, PutLog, Unconfirmed};
 pub use last::{Begun, Given, KnownIndex, KnownRun, Last, Run};
 pub use memory::{Entries, Memory, Recalled};
 pub use tables::{ChunkHash, Frame, Tables};

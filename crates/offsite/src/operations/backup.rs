@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use bytes::Bytes;
+use cms::signed_data::SigningKey;
 use cms::{Recipients, Sealer, StreamKind};
 use offsite_cms as cms;
 use time::{Duration, OffsetDateTime};
@@ -179,46 +180,21 @@ pub fn backup(what: &Backup<'_>, source: Source, recipients: &Recipients, events
     let base = beginning.reuse(memory.as_deref(), backup)?;
     let title = Title { host: what.host.clone(), set: what.set.clone(), backup, shape };
     let tally = Tally::new(events);
-    let own = state::Run { backup, recipients: recipients_named.clone() };
+    let own = state::Run { backup, recipients: recipients_named };
     let key = memory.as_ref().map_or(what.chunk_key, |memory| memory.last.begun.key);
     let (journal, log) = state.begin(Begun::new(own.clone(), set_of, what.machine.to_owned(), key))?;
-    let run = Run { what, title: &title, recipients, state: &state, tally: &tally, base: &base, key, log: &log };
-    let Outcome { slices, objects, unconfirmed, end: end_of_tar } = run.write(source, journal)?;
-
-    let end = (what.clock)().max(backup.start());
-    let runs = run.known_runs(&unconfirmed, &own, &objects);
-    run.check_age(&runs, end)?;
-    let receipt = Receipt {
-        host: title.host.clone(),
-        set: title.set.clone(),
-        backup,
-        end,
-        program: what.program.to_owned(),
-        given,
-        counts: tally.counts(),
-        previous: state.previous(),
-        unconfirmed: state.unconfirmed().to_vec(),
-        reuse_for: what.reuse_for,
-        recipients: recipients_named,
-        slices: slices.len() as u64,
-        slice_bytes: slices.iter().map(|slice| slice.size).sum(),
-        objects,
-        index_chain: chain_objects(base.chain),
-        runs: run.receipt_runs(&unconfirmed, &runs),
-        signer: signer.key.certificate().clone(),
-    };
+    let run = Run { what, title: &title, recipients, own, state: &state, tally: &tally, base: &base, key, log: &log };
+    let outcome = run.write(source, journal)?;
+    let Conclusion { receipt, runs, chain } = run.conclude(&outcome, given, &signer.key)?;
     let pending = Pending { backup, bytes: receipt::sign(&receipt, &signer.key)? };
     state.keep(&pending)?;
     // From here on the next backup builds on this one, whether or not its receipt arrives: all that it lists
     // is in the store.
-    let is_index = |object: &&Object| matches!(object.file, BackupFile::Index(_));
-    let index = receipt.objects.iter().filter(is_index).map(|object| object.contents).collect();
-    let chain = base.chain.iter().cloned().chain([KnownIndex { run: own, objects: index }]).collect();
-    state.replace(unconfirmed, end_of_tar, runs, chain)?;
+    state.replace(outcome.unconfirmed, outcome.end_of_tar, runs, chain)?;
     what.store.put(&ObjectName::receipt(what.host, what.set, backup), pending.bytes.clone().into())?;
     state.confirm(pending.link())?;
     let stored_bytes = receipt.stored_bytes() + pending.bytes.len() as u64;
-    Ok(Summary { backup, counts: receipt.counts, stored_bytes, end })
+    Ok(Summary { backup, counts: receipt.counts, stored_bytes, end: receipt.end })
 }
 
 impl Source {
@@ -329,6 +305,8 @@ struct Run<'a> {
     what: &'a Backup<'a>,
     title: &'a Title,
     recipients: &'a Recipients,
+    /// The run as others know it.
+    own: state::Run,
     state: &'a State,
     tally: &'a Tally<'a>,
     base: &'a Base<'a>,
@@ -342,8 +320,16 @@ struct Outcome {
     slices: Vec<Sealed>,
     objects: Vec<Object>,
     unconfirmed: Unconfirmed,
-    /// The end of the tar.
-    end: Option<Place>,
+    end_of_tar: Option<Place>,
+}
+
+/// What is told of a run, to others and to the next.
+struct Conclusion {
+    receipt: Receipt,
+    /// The runs that the next may use.
+    runs: Vec<KnownRun>,
+    /// The indexes that the next one's can be a delta to.
+    chain: Vec<KnownIndex>,
 }
 
 impl Run<'_> {
@@ -388,7 +374,7 @@ impl Run<'_> {
             put(file, bytes)?;
         }
         let unconfirmed = journal.finish(memory.map(|memory| &memory.tables), &slices)?;
-        Ok(Outcome { slices, objects, unconfirmed, end })
+        Ok(Outcome { slices, objects, unconfirmed, end_of_tar: end })
     }
 
     /// Puts the slices, and writes the index meanwhile.
@@ -485,32 +471,55 @@ impl Run<'_> {
         }
     }
 
+    /// What is to be told of a run that has put everything but its receipt.
+    fn conclude(&self, outcome: &Outcome, given: Given, signer: &SigningKey) -> Result<Conclusion> {
+        let Outcome { slices, objects, unconfirmed, .. } = outcome;
+        let end = (self.what.clock)().max(self.own.backup.start());
+        let runs = self.runs(unconfirmed, objects);
+        self.check_age(&runs, end)?;
+        let is_index = |object: &&Object| matches!(object.file, BackupFile::Index(_));
+        let index = objects.iter().filter(is_index).map(|object| object.contents).collect();
+        let index = KnownIndex { run: self.own.clone(), objects: index };
+        let receipt = Receipt {
+            host: self.title.host.clone(),
+            set: self.title.set.clone(),
+            backup: self.own.backup,
+            end,
+            program: self.what.program.to_owned(),
+            given,
+            counts: self.tally.counts(),
+            previous: self.state.previous(),
+            unconfirmed: self.state.unconfirmed().to_vec(),
+            reuse_for: self.what.reuse_for,
+            recipients: self.own.recipients.clone(),
+            slices: slices.len() as u64,
+            slice_bytes: slices.iter().map(|slice| slice.size).sum(),
+            objects: objects.clone(),
+            index_chain: chain_objects(self.base.chain),
+            runs: self.receipt_runs(unconfirmed, &runs),
+            signer: signer.certificate().clone(),
+        };
+        Ok(Conclusion { receipt, runs, chain: self.base.chain.iter().cloned().chain([index]).collect() })
+    }
+
     /// The runs of which slices are needed, and may be needed by the next backup.
-    fn known_runs(&self, unconfirmed: &Unconfirmed, own: &state::Run, objects: &[Object]) -> Vec<KnownRun> {
+    fn runs(&self, unconfirmed: &Unconfirmed, objects: &[Object]) -> Vec<KnownRun> {
         let known = self.base.reuse.memory().map_or(&[][..], |memory| &memory.last.runs);
         let checksums = objects.iter().find(|object| object.file == BackupFile::Checksums);
-        let own = checksums.map(|object| KnownRun { run: own.clone(), checksums: object.contents });
-        let is_used = |known: &&KnownRun| {
-            let used = &unconfirmed.finished.used;
-            used.binary_search_by_key(&known.run.backup, |(backup, _)| *backup).is_ok()
-        };
+        let own = checksums.map(|object| KnownRun { run: self.own.clone(), checksums: object.contents });
+        let is_used = |known: &&KnownRun| unconfirmed.slices_of(known.run.backup).is_some();
         known.iter().chain(own.as_ref()).filter(is_used).cloned().collect()
     }
 
     /// The earlier runs as a receipt lists them.
     fn receipt_runs(&self, unconfirmed: &Unconfirmed, runs: &[KnownRun]) -> Vec<receipt::Run> {
-        let today = fingerprints(self.recipients);
-        let ranges = |backup| {
-            let used = &unconfirmed.finished.used;
-            let found = used.binary_search_by_key(&backup, |(backup, _)| *backup);
-            found.map_or_else(|_| Vec::new(), |at| used[at].1.clone())
-        };
-        let earlier = runs.iter().filter(|known| known.run.backup != self.title.backup);
+        let today = &self.own.recipients;
+        let earlier = runs.iter().filter(|known| known.run.backup != self.own.backup);
         earlier
             .map(|KnownRun { run, checksums }| receipt::Run {
                 backup: run.backup,
                 checksums: *checksums,
-                slices: ranges(run.backup),
+                slices: unconfirmed.slices_of(run.backup).unwrap_or_default().to_vec(),
                 other_recipients: run.recipients.iter().filter(|one| !today.contains(one)).copied().collect(),
             })
             .collect()

@@ -52,14 +52,14 @@ struct Put {
 }
 
 /// What is known at the end of a run.
-pub struct Finished {
+pub(super) struct Finished {
     /// Length of `entries` in bytes.
     pub(super) entries: u64,
     pub(super) frames: TableFile,
     pub(super) chunks: TableFile,
     pub(super) slices: TableFile,
     /// The runs that anything live lies in, oldest first, and in which of their slices.
-    pub used: Vec<(BackupId, Vec<SliceRange>)>,
+    pub(super) used: Vec<(BackupId, Vec<SliceRange>)>,
 }
 
 impl Journal {
@@ -106,18 +106,13 @@ impl Journal {
         self.made.chunk(place, hash)
     }
 
-    /// Something lies there that no entry says yet.
-    pub(super) fn lies(&mut self, place: &Place) -> io::Result<()> {
-        self.live.places(std::slice::from_ref(place))
-    }
-
-    /// A frame lies there that belongs to no entry: the end of the tar.
+    /// Something lies there that belongs to no entry, such as the end of the tar.
     ///
     /// # Errors
     ///
     /// The file's.
-    pub fn end_of_tar(&mut self, place: &Place) -> io::Result<()> {
-        self.lies(place)
+    pub fn lies(&mut self, place: &Place) -> io::Result<()> {
+        self.live.places(std::slice::from_ref(place))
     }
 
     /// Writes what there is, so that it outlasts this process.
@@ -157,8 +152,17 @@ impl Journal {
 pub struct Unconfirmed {
     pub(super) folder: PathBuf,
     pub(super) begun: Begun,
-    /// What it came to.
-    pub finished: Finished,
+    pub(super) finished: Finished,
+}
+
+impl Unconfirmed {
+    /// The slices of a run that anything live lies in; None where there is none.
+    #[must_use]
+    pub fn slices_of(&self, backup: BackupId) -> Option<&[SliceRange]> {
+        let used = &self.finished.used;
+        let at = used.binary_search_by_key(&backup, |(backup, _)| *backup).ok()?;
+        Some(&used[at].1)
+    }
 }
 
 impl PutLog {

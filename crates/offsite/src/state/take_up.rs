@@ -53,7 +53,7 @@ pub(super) fn take_up(
     // Chunks of a file whose entry was still to come: the file is read again, and they are found.
     interrupted.chunks().try_for_each(|place| journal.lies(&place)).map_err(&failed)?;
     let end = memory.and_then(|memory| memory.last.end);
-    end.iter().try_for_each(|end| journal.end_of_tar(end)).map_err(&failed)?;
+    end.iter().try_for_each(|end| journal.lies(end)).map_err(&failed)?;
     let own = begun.run.backup;
     let sources = Sources { tables: memory.map(|memory| &memory.tables), own, slices };
     let made = interrupted.made().map_err(&failed)?;

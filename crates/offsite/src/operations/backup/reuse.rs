@@ -117,12 +117,22 @@ pub(super) struct Held<'a> {
 }
 
 impl Held<'_> {
-    /// The slices of the last backup that the store does not hold; none where it does not say.
+    /// The slices of the last backup that the store does not hold, or of which it does not hold the
+    /// checksums; none where it does not say.
     ///
     /// # Errors
     ///
     /// Those of the store, and of the state's files.
     pub(super) fn lost_slices(&self, memory: &Memory) -> Result<Vec<SliceName>> {
+        let mut unlisted = Vec::new();
+        for known in &memory.last.runs {
+            let name = ObjectName::file(self.host, self.set, known.run.backup, BackupFile::Checksums);
+            match self.store.holds(&name, known.checksums.size)? {
+                Some(true) => {}
+                Some(false) => unlisted.push(known.run.backup),
+                None => return Ok(Vec::new()),
+            }
+        }
         let slices = Mutex::new(memory.tables.slices());
         let lost = Mutex::new(Vec::new());
         let ended = AtomicBool::new(false);
@@ -132,10 +142,8 @@ impl Held<'_> {
                 let Some(slice) = next.transpose().map_err(crate::Error::Temporary)? else { break };
                 let SliceName { backup, number } = slice.name;
                 let object = ObjectName::slice(self.host, self.set, backup, number);
-                match self.store.holds(&object, slice.size)? {
-                    Some(true) => {}
-                    Some(false) => lost.lock().unwrap_or_else(PoisonError::into_inner).push(slice.name),
-                    None => break,
+                if unlisted.contains(&backup) || self.store.holds(&object, slice.size)? == Some(false) {
+                    lost.lock().unwrap_or_else(PoisonError::into_inner).push(slice.name);
                 }
             }
             Ok(())
@@ -160,8 +168,7 @@ impl Held<'_> {
         Ok(lost)
     }
 
-    /// Whether the store holds the `slices.sha256` of a run, and all objects of some indexes; also where it
-    /// does not say.
+    /// Whether the store holds all objects of some indexes; also where it does not say.
     pub(super) fn indexes(&self, chain: &[KnownIndex]) -> Result<bool> {
         for index in chain {
             for (number, object) in (0..).zip(&index.objects) {

@@ -198,7 +198,7 @@ impl<'a, W: Write> Rows<'a, W> {
     /// Ends the index.
     pub(super) fn finish(mut self) -> Result<Written<W>> {
         if let Some(end) = &self.end {
-            self.journal.end_of_tar(end).map_err(temporary)?;
+            self.journal.lies(end).map_err(temporary)?;
             self.totals.bytes += end.raw;
         }
         self.journal.flush().map_err(temporary)?;
