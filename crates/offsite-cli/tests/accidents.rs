@@ -244,11 +244,11 @@ fn a_full_store() {
     let script = r#"
         mkdir store; mount -t tmpfs -o size=4m none store
         backup small
-        fails 1 backup tree
+        fails 1 backup --full tree
         intact again
         find store -name '*.unfinished' >clutter
         # Fuller than that: not even a folder.
-        fails 1 backup tree
+        fails 1 backup --full tree
         cat /dev/zero >store/.filler || :
         fails 1 backup --set other small
         intact "once more""#;
@@ -271,7 +271,7 @@ fn a_store_that_is_read_only() {
         mkdir store; mount -t tmpfs none store
         backup small
         mount -o remount,ro none store
-        fails 1 backup tree
+        fails 1 backup --full tree
         intact again"#;
     let said = isolated(&host_with_little(), script).one_error();
     said.says("/store: cannot put data/here/default/").says("Read-only file system");
@@ -304,6 +304,8 @@ fn a_state_without_room() {
 fn a_restore_without_room() {
     let script = r#"
         mkdir full small-target; mount -t tmpfs -o size=4m none full
+        # More names than stay in memory.
+        mkdir tree/many; (cd tree/many; touch $(printf '%0100d ' {1..1000}))
         backup tree
         fails 1 restore --into full
         fails 1 restore --keep-going --into full/again
