@@ -26,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::files::{self, Output};
 use crate::index::{Part, Place};
 use crate::names::BackupId;
+use crate::plan::SliceName;
 use crate::receipt::SliceRange;
 use crate::slices::Sealed;
 
@@ -225,9 +226,9 @@ impl Interrupted {
         Some(Self { folder, begun, slices })
     }
 
-    /// The entries so far, whole ones with their places in slices that were put. What follows a bad block
-    /// is not read.
-    pub(super) fn entries(&self) -> impl Iterator<Item = Known> {
+    /// The entries so far, whole ones with their places in slices that were put, or of which `tables` know.
+    /// What follows a bad block is not read.
+    pub(super) fn entries(&self, tables: Option<&Tables>) -> impl Iterator<Item = io::Result<Known>> {
         let reader = blocks::Reader::open_all(&self.folder.join("entries")).map(entries::Reader::new);
         let mut reader = reader.ok();
         let mut next = reader.as_mut().and_then(|reader| reader.next().ok().flatten());
@@ -247,25 +248,37 @@ impl Interrupted {
                 }
             }
         });
-        whole.filter(|known| self.has(&known.entry.places))
+        whole.filter_map(move |known| match self.has(&known.entry.places, tables) {
+            Ok(has) => has.then_some(Ok(known)),
+            Err(error) => Some(Err(error)),
+        })
     }
 
     /// The chunks so far, in slices that were put.
     pub(super) fn chunks(&self) -> impl Iterator<Item = Place> {
-        let mut made = self.made().ok();
-        let chunks = std::iter::from_fn(move || made.as_mut()?.next().ok().flatten());
-        chunks.map(|(place, _)| place).filter(|place| self.has(std::slice::from_ref(place)))
+        let mut made = self.made();
+        let chunks = std::iter::from_fn(move || made.next().ok().flatten());
+        chunks.map(|(place, _)| place).filter(|place| self.has_put(place.slice))
     }
 
-    pub(super) fn made(&self) -> io::Result<MadeReader> {
-        blocks::Reader::open_all(&self.folder.join("made")).map(MadeReader::new)
+    pub(super) fn made(&self) -> MadeReader {
+        MadeReader::cut_short(blocks::Reader::open_all(&self.folder.join("made")))
     }
 
-    fn has(&self, places: &[Place]) -> bool {
-        let is_put = |place: &Place| {
-            place.slice.backup != self.begun.run.backup || (place.slice.number as usize) < self.slices.len()
-        };
-        places.iter().all(is_put)
+    /// Whether it is known what all of these places lie in. What an earlier run has put is not where the
+    /// state was lost meanwhile.
+    fn has(&self, places: &[Place], tables: Option<&Tables>) -> io::Result<bool> {
+        for Place { slice, .. } in places {
+            let is_known = self.has_put(*slice) || tables.map_or(Ok(None), |tables| tables.slice(*slice))?.is_some();
+            if !is_known {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn has_put(&self, slice: SliceName) -> bool {
+        slice.backup == self.begun.run.backup && (slice.number as usize) < self.slices.len()
     }
 }
 

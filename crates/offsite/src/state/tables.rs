@@ -153,14 +153,21 @@ impl Made {
 
 /// The chunks that a run has made, read in their order.
 pub(super) struct MadeReader {
-    blocks: blocks::Reader,
+    blocks: Option<blocks::Reader>,
     block: Vec<u8>,
     at: usize,
+    /// Whether a bad block is taken for the end.
+    is_cut_short: bool,
 }
 
 impl MadeReader {
     pub(super) fn new(blocks: blocks::Reader) -> Self {
-        Self { blocks, block: Vec::new(), at: 0 }
+        Self { blocks: Some(blocks), block: Vec::new(), at: 0, is_cut_short: false }
+    }
+
+    /// Those of a run that did not end: as many as can be read.
+    pub(super) fn cut_short(blocks: io::Result<blocks::Reader>) -> Self {
+        Self { blocks: blocks.ok(), block: Vec::new(), at: 0, is_cut_short: true }
     }
 
     /// The next chunk's frame and hash.
@@ -171,7 +178,11 @@ impl MadeReader {
 
     fn record(&mut self) -> io::Result<Option<[u8; MADE]>> {
         if self.at == self.block.len() {
-            let Some(block) = self.blocks.next()? else { return Ok(None) };
+            let block = match self.blocks.as_mut().map_or(Ok(None), blocks::Reader::next) {
+                Err(_) if self.is_cut_short => None,
+                block => block?,
+            };
+            let Some(block) = block else { return Ok(None) };
             self.block.clear();
             self.block.extend_from_slice(block);
             self.at = 0;

@@ -22,22 +22,25 @@ pub(super) fn take_up(
     super::journal::remove(&state.folder.join(&name));
     let (mut journal, _) = Journal::begin(state.folder.join(name), begun.clone())?;
     let failed = Error::file("write", folder);
-    let mut newer = interrupted.entries().peekable();
+    let tables = memory.map(|memory| &memory.tables);
+    let mut newer = interrupted.entries(tables);
+    let mut next = newer.next().transpose().map_err(&failed)?;
     let mut older = match memory {
         Some(memory) => Older::new(memory.entries()?)?,
         None => Older::default(),
     };
     loop {
-        let order = match (newer.peek(), older.path()) {
+        let order = match (&next, older.path()) {
             (None, None) => break,
             (Some(_), None) => std::cmp::Ordering::Less,
             (None, Some(_)) => std::cmp::Ordering::Greater,
             (Some(newer), Some(older)) => compare(&newer.entry.path, older),
         };
         if order.is_le()
-            && let Some(known) = newer.next()
+            && let Some(known) = next
         {
             journal.entry(&known).map_err(&failed)?;
+            next = newer.next().transpose().map_err(&failed)?;
         }
         if order.is_ge() {
             older.pass(|record| {
@@ -55,9 +58,8 @@ pub(super) fn take_up(
     let end = memory.and_then(|memory| memory.last.end);
     end.iter().try_for_each(|end| journal.lies(end)).map_err(&failed)?;
     let own = begun.run.backup;
-    let sources = Sources { tables: memory.map(|memory| &memory.tables), own, slices };
-    let made = interrupted.made().map_err(&failed)?;
-    let unconfirmed = journal.end(&sources, made)?;
+    let sources = Sources { tables, own, slices };
+    let unconfirmed = journal.end(&sources, interrupted.made())?;
     let mut runs = Vec::new();
     for (used, _) in &unconfirmed.finished.used {
         let known = memory.and_then(|memory| memory.last.runs.iter().find(|run| run.run.backup == *used));
