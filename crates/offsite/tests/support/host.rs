@@ -29,6 +29,7 @@ use offsite::{Damage, Error, Events, Warning};
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
 
+use crate::support::everything::set_modified;
 use crate::support::{Numbers, restores, walk};
 
 /// Keeps the words of all warnings.
@@ -69,7 +70,8 @@ pub(crate) struct Key {
 
 impl Key {
     fn new(path: PathBuf, now: OffsetDateTime) -> Self {
-        let key = NewKey::generate(KeyType::P256, Purpose::Encryption, "test", now, 1000).unwrap();
+        let key =
+            NewKey::generate(KeyType::P256, Purpose::Encryption, "test", now - Duration::days(100), 1000).unwrap();
         let pem = key.private_pem(None).unwrap();
         fs::write(&path, pem.as_bytes()).unwrap();
         let private = KeyFile::read(pem.as_bytes()).unwrap().unlock(None).unwrap();
@@ -117,7 +119,7 @@ impl Host {
     /// A host whose clock is ahead: what a test writes is not so new to it that it is read again.
     pub(crate) fn ahead() -> Self {
         let mut host = Self::new();
-        host.now += Duration::days(2);
+        host.now += Duration::days(20);
         host
     }
 
@@ -172,6 +174,8 @@ impl Host {
         source: Source,
     ) -> Result<Summary, Error> {
         self.runs = self.runs.wrapping_add(1);
+        let folder = self.store();
+        let store = &Dated { store, folder: &folder, now: self.now };
         let what = Backup {
             host: &"web-1".parse::<HostName>().unwrap(),
             set: &"default".parse::<SetName>().unwrap(),
@@ -194,7 +198,7 @@ impl Host {
     }
 
     fn choose(&self, which: Which) -> Found {
-        choose(self.read().as_ref(), &Scope::default(), which, &Pins::default(), &self.heard).unwrap()
+        choose(self.read().as_ref(), &Scope::default(), which, &Pins::default(), &restores::Heard::default()).unwrap()
     }
 
     pub(crate) fn latest(&self) -> Found {
@@ -343,6 +347,29 @@ fn members(mut tar: &[u8]) -> Option<Vec<&[u8]>> {
     }
     members.sort_unstable();
     (tar == [0; 1024]).then_some(members)
+}
+
+/// Puts into a directory, and dates what was put by the test's clock.
+struct Dated<'a> {
+    store: &'a dyn Put,
+    folder: &'a Path,
+    now: OffsetDateTime,
+}
+
+impl Put for Dated<'_> {
+    fn put(&self, object: &ObjectName, bytes: Bytes) -> store::Result<()> {
+        self.store.put(object, bytes)?;
+        set_modified(&self.folder.join(object.as_str()), self.now.unix_timestamp(), 0);
+        Ok(())
+    }
+
+    fn id(&self) -> store::Result<Option<StoreId>> {
+        self.store.id()
+    }
+
+    fn holds(&self, object: &ObjectName, size: u64) -> store::Result<Option<bool>> {
+        self.store.holds(object, size)
+    }
 }
 
 /// Puts into a store, until it has put so many objects; from then on it fails.
