@@ -90,7 +90,7 @@ fn roots_are_called_as_they_are_given() {
         ("tree/b/c tree/a", vec!["tree/a", "tree/b/c"]),
         (absolute.to_str().unwrap(), vec![&stored[..], &format!("{stored}/c")]),
     ] {
-        run(&mut host.backup(root)).ok();
+        run(&mut host.backup(&format!("--full {root}"))).ok();
         assert_eq!(host.files(), expected, "{root}");
     }
     // On the way to it folders are made that the backup knows nothing of.
@@ -295,7 +295,7 @@ fn a_set_is_backed_up_by_one_run_at_a_time() {
         .says("another backup of this set is running")
         .says("hint: wait for it to end, or start this one with --wait");
     run(&mut host.backup("--set other tree")).ok();
-    let mut second = start(&mut host.backup("--wait tree"));
+    let mut second = start(&mut host.backup("--wait --full tree"));
     thread::sleep(Duration::from_millis(500));
     assert!(second.try_wait().unwrap().is_none(), "it did not wait");
     assert_eq!(host.backups().len(), 1);

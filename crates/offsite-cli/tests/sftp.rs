@@ -115,7 +115,7 @@ fn a_line_that_breaks_is_made_anew() {
         host.path(".").display()
     );
     host.write("connect", script);
-    run(&mut backup(&host)).ok();
+    run(backup(&host).arg("--full")).ok();
     assert!(support::read(&host.path("lines")).len() > 3, "no line broke");
     host.write("connect", whole);
     assert_eq!(host.backups().len(), 2);

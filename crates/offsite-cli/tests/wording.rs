@@ -74,7 +74,11 @@ fn a_backup_of_nothing_is_none() {
     desk.backup("--to store tree").ok();
     desk.backup("--to store treee").fails(1).one_error().says("cannot read treee: No such file or directory");
     assert_eq!(desk.receipts(), 1);
-    let partial = desk.backup("--to store tree treee").fails(3);
+    desk.backup("--to store tree treee")
+        .fails(2)
+        .says("the set default is of other paths: ")
+        .says("hint: --full makes these paths the set's; with --set NAME they are a set of their own");
+    let partial = desk.backup("--to store --full tree treee").fails(3);
     partial.says("warning: cannot read treee").says("warning: 1 thing could not be read, so the backup is partial");
     assert_eq!(desk.receipts(), 2);
     desk.backup("--to store -n tree treee").fails(3).says("so the backup would be partial");
