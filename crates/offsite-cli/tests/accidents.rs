@@ -7,8 +7,10 @@ mod support;
 #[path = "../../offsite/tests/support/mod.rs"]
 mod trees;
 
+use std::collections::BTreeMap;
 use std::env;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::thread;
@@ -109,6 +111,52 @@ fn killed_at_twenty_random_moments() {
     for backup in host.backups() {
         assert_restores(&host, &backup["id"]);
     }
+}
+
+/// The sizes of the slices that each run has put, by run.
+fn slices(host: &Host) -> BTreeMap<PathBuf, Vec<u64>> {
+    let mut slices = BTreeMap::<PathBuf, Vec<u64>>::new();
+    for run in fs::read_dir(host.path("store/data/here/default")).into_iter().flatten().flatten() {
+        for object in fs::read_dir(run.path()).unwrap().flatten() {
+            if object.file_name().to_string_lossy().starts_with("slice-") {
+                slices.entry(run.path()).or_default().push(object.metadata().unwrap().len());
+            }
+        }
+    }
+    slices
+}
+
+/// What was put before a run was killed is not put again.
+#[test]
+fn killed_after_most_of_it() {
+    const FILES: [(u64, u64); 2] = [(110, 700_000), (3, 25_000_000)];
+    let host = Host::new();
+    let mut random = File::open("/dev/urandom").unwrap();
+    for (count, length) in FILES {
+        for number in 0..count {
+            let mut file = File::create(host.write(&format!("tree/{length}/{number}"), "")).unwrap();
+            io::copy(&mut (&mut random).take(length), &mut file).unwrap();
+        }
+    }
+    let all: u64 = FILES.iter().map(|(count, length)| count * length).sum();
+    // What is younger than a file system's clock ticks is read again.
+    thread::sleep(Duration::from_secs(3));
+
+    let mut child = start(&mut host.backup(BACKUP));
+    let put = || slices(&host).values().flatten().sum::<u64>();
+    until("seven tenths are put", || put() * 10 >= all * 7);
+    child.kill().unwrap();
+    assert_eq!(end(child).0, None, "it ended before");
+    let before = put();
+    assert!(before * 10 < all * 9, "{before} of {all} bytes");
+    assert_eq!(host.backups().len(), 0);
+
+    run(&mut host.backup(BACKUP)).ok();
+    let after = put() - before;
+    // What the envelopes and the members' headers take, and four slices.
+    assert!(after <= all - before + all / 100 + (4 << 20), "{before}, then {after} of {all} bytes");
+    assert_eq!(slices(&host).len(), 2);
+    assert_restores(&host, &host.backups()[0]["id"]);
 }
 
 /// The first backup.
