@@ -34,28 +34,36 @@ use crate::support::{Numbers, restores, walk};
 
 /// Keeps the words of all warnings.
 #[derive(Default)]
-pub(crate) struct Heard(Mutex<Vec<String>>);
+pub(crate) struct Heard {
+    words: Mutex<Vec<String>>,
+    /// Is done once something has been read.
+    pub(crate) on_progress: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
 
 impl Events for Heard {
-    fn progress(&self, _: u64) {}
+    fn progress(&self, _: u64) {
+        if let Some(act) = self.on_progress.lock().unwrap().take() {
+            act();
+        }
+    }
 
     fn damage(&self, damage: &Damage) {
         panic!("{damage}");
     }
 
     fn warn(&self, warning: Warning) {
-        self.0.lock().unwrap().push(format!("{warning:?}"));
+        self.words.lock().unwrap().push(format!("{warning:?}"));
     }
 }
 
 impl Heard {
     pub(crate) fn has(&self, word: &str) -> bool {
-        self.0.lock().unwrap().iter().any(|warning| warning.contains(word))
+        self.words.lock().unwrap().iter().any(|warning| warning.contains(word))
     }
 
     /// What was told since this was asked last, but for how many recipients there are.
     pub(crate) fn told(&self) -> Vec<String> {
-        let told = std::mem::take(&mut *self.0.lock().unwrap());
+        let told = std::mem::take(&mut *self.words.lock().unwrap());
         told.into_iter().filter(|warning| warning != "OneRecipient").collect()
     }
 }
