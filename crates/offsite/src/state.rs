@@ -272,7 +272,7 @@ impl State {
         for (word, Link { backup, sha256 }) in previous.into_iter().chain(unconfirmed) {
             text.push_str(&format!("{word} {backup} {sha256}\n"));
         }
-        text.push_str("end\n");
+        text.push_str(&format!("end {}\n", blake3::hash(text.as_bytes())));
         write_durably(&self.folder.join("chain"), text.as_bytes())
     }
 }
@@ -311,7 +311,11 @@ const CHAIN: usize = 64 << 10;
 
 fn parse_chain(text: &[u8]) -> Option<(&str, Option<Link>, Vec<Link>)> {
     let text = std::str::from_utf8(text).ok()?;
-    let mut lines = text.strip_suffix("end\n")?.lines();
+    let (text, hash) = text.strip_suffix('\n')?.rsplit_once("end ")?;
+    if hash != blake3::hash(text.as_bytes()).to_hex().as_str() {
+        return None;
+    }
+    let mut lines = text.lines();
     if lines.next()? != MAGIC {
         return None;
     }
@@ -403,9 +407,13 @@ mod tests {
         let good = fs::read_to_string(&path).unwrap();
         let mut cases: Vec<String> = (0..good.len()).map(|length| good[..length].to_owned()).collect();
         assert!(cases.len() > 100);
-        cases.push(good.replace("state 1", "state 2"));
-        cases.push(good.replace("previous", "prevoius"));
-        cases.push(good.replace("end\n", "previous x y\nend\n"));
+        let body = good.rsplit_once("end ").unwrap().0;
+        let hashed = |text: String| format!("{text}end {}\n", blake3::hash(text.as_bytes()));
+        assert_eq!(hashed(body.to_owned()), good);
+        cases.push(hashed(body.replace("state 1", "state 2")));
+        cases.push(hashed(body.replace("previous", "prevoius")));
+        cases.push(hashed(format!("{body}previous x y\n")));
+        cases.push(good.replace("-00000001 ", "-00000002 "));
         cases.push("x".repeat(CHAIN + 1));
         for case in cases {
             fs::write(&path, &case).unwrap();

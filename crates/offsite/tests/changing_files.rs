@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use host::{Host, files, noise, tar_of};
+use support::everything::set_modified;
 use support::restores;
 use time::{Duration, OffsetDateTime};
 
@@ -175,5 +176,23 @@ fn what_may_change_unseen_is_read_again() {
             assert_eq!(stored > 50_000, is_read_again, "{seconds} s: {stored} bytes");
             host.assert_is(summary.backup, &tar_of(&root));
         }
+    }
+}
+
+/// Whoever sets a file's time back cannot do so to when its inode changed.
+#[test]
+fn what_pretends_to_be_old_is_read() {
+    let mut host = Host::ahead();
+    let root = host.path("tree");
+    fs::create_dir(&root).unwrap();
+    let file = root.join("file");
+    for seed in 1..3 {
+        fs::write(&file, noise(50_000, seed)).unwrap();
+        set_modified(&file, 1_000_000_000, 0);
+        set_modified(&root, 1_000_000_000, 0);
+        host.now += Duration::HOUR;
+        let summary = host.backup(files(&[&root])).unwrap();
+        host.assert_is(summary.backup, &tar_of(&root));
+        assert!(host.receipt(summary.backup).slice_bytes > 50_000);
     }
 }

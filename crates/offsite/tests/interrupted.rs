@@ -208,3 +208,28 @@ fn an_incremental_backup_goes_on_where_it_was_interrupted() {
     }
     assert!(host.objects().len() > objects);
 }
+
+/// The first name of a file lies in slices of the interrupted run, another name still where an earlier one has
+/// put it: it must come after the first.
+#[test]
+fn a_link_comes_after_a_leader_that_an_interrupted_run_has_moved() {
+    for left in 3..=5 {
+        let mut host = Host::ahead();
+        let root = tree(&host);
+        fs::hard_link(root.join("a/00"), root.join("z")).unwrap();
+        of(&root, |what| {
+            whole(&mut host, what);
+            // Less than half of the leader's frame is live, as the run after the next sees.
+            ["01", "02", "03"].iter().for_each(|name| fs::remove_file(root.join("a").join(name)).unwrap());
+            whole(&mut host, what);
+            (20..40)
+                .for_each(|number| fs::write(root.join(format!("a/{number}")), noise(100_000, 500 + number)).unwrap());
+            let (_, _, ended) = run(&mut host, what, left);
+            assert!(ended.is_none());
+            host.heard.told();
+            let (.., summary) = whole(&mut host, what);
+            assert!(host.heard.told().iter().any(|told| told.starts_with("TakenUp")), "after {left} objects");
+            host.assert_is(summary.backup, &tar_of(&root));
+        });
+    }
+}

@@ -1,13 +1,16 @@
 //! What an interrupted run has put joins what is known of the last backup, as if that run had ended there.
 
+use std::borrow::Cow;
+
 use super::State;
-use super::entries::Record;
+use super::entries::{Known, Record};
 use super::journal::{Interrupted, Journal};
 use super::last::{KnownRun, Run};
 use super::memory::{Entries, Memory};
 use super::tables::Sources;
 use crate::error::{Error, Result};
 use crate::hashes::Hashed;
+use crate::index::Kind;
 use crate::paths::compare;
 
 pub(super) fn take_up(
@@ -44,12 +47,12 @@ pub(super) fn take_up(
         }
         if order.is_ge() {
             older.pass(|record| {
-                match record {
+                let written = match record {
                     _ if order.is_eq() => Ok(()),
-                    Record::Entry(known) => journal.entry(known),
+                    Record::Entry(known) => journal.entry(&stay_behind(known)),
                     Record::Part(part) => journal.part(part),
-                }
-                .map_err(&failed)
+                };
+                written.map_err(&failed)
             })?;
         }
     }
@@ -73,6 +76,14 @@ pub(super) fn take_up(
     }
     // No index says what this state says.
     state.replace(unconfirmed, end, runs, Vec::new())
+}
+
+/// A hard link must come after its leader, which the interrupted run may have moved: it is written again.
+fn stay_behind(known: &Known) -> Cow<'_, Known> {
+    match known.entry.kind {
+        Kind::HardLink { .. } => Cow::Owned(Known { again: true, ..known.clone() }),
+        _ => Cow::Borrowed(known),
+    }
 }
 
 /// The entries of the last backup, each with its parts.
