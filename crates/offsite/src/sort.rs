@@ -9,11 +9,11 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Memory for records, in bytes: 16 MiB, as a buffer of unsorted records and, once that is gone,
-/// as the runs' buffers.
-const MEMORY: usize = 16 << 20;
+/// Memory for records, in bytes: 4 MiB, as a buffer of unsorted records and, once that is gone,
+/// as the runs' buffers. A backup sorts several things at a time.
+const MEMORY: usize = 4 << 20;
 
-/// Most sorted runs that are merged at a time. Each then has 128 KiB of `MEMORY` to read ahead.
+/// Most sorted runs that are merged at a time. Each then has 32 KiB of `MEMORY` to read ahead.
 const RUNS: usize = 128;
 
 /// Takes records of `N` bytes in any order, and gives them back sorted. A record begins with what
