@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Draws the figures of docs/performance.md from what scripts/scale has measured.
+"""Draws the figures of docs/performance.md from what scripts/scale has measured, and prints its tables.
 
-  scripts/draw-scale docs/performance/results.csv docs/performance
+  docs/performance/draw.py docs/performance/results.csv docs/performance
 """
 
 import csv
@@ -133,8 +133,21 @@ def draw(rows, kind, title, x_name, y_name, value, log, guided=False):
     return figure(title, x_name, y_name, x_axis, y_axis, lines, points, guide)
 
 
-def main(table, folder):
-    with open(table, encoding="utf-8") as file:
+def table(rows):
+    """The rows as Markdown."""
+    print("| data | work | wall | CPU, program | CPU, kernel | peak memory | objects | put | state |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        put = f'{row["objects"]} | {int(row["stored_bytes"]) / 1e6:.1f} MB | {int(row["state_bytes"]) / 1e6:.1f} MB'
+        print(
+            f'| {row["row"]} | {WORKS.get(row["work"], row["work"])} | {row["wall_s"]} s | {row["user_s"]} s'
+            f' | {row["system_s"]} s | {int(row["peak_kib"]) / 1024:.0f} MiB'
+            f' | {put if row["work"] in ("first", "again") else "| |"} |'
+        )
+
+
+def main(table_file, folder):
+    with open(table_file, encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
         row["kind"], size = row["row"].split("-")
@@ -151,6 +164,8 @@ def main(table, folder):
     }
     for name, what in figures.items():
         Path(folder, f"{name}.svg").write_text(draw(rows, *what), encoding="utf-8")
+    kinds = ["spread", "filled", "folder", "linked", "file"]
+    table(sorted(rows, key=lambda row: (kinds.index(row["kind"]), row["size"])))
 
 
 if __name__ == "__main__":
