@@ -21,6 +21,11 @@ impl Sizes {
         let max = longest.min(4 << 20) / 16 * 16;
         Self { min: max / 8, average: max / 4, max }
     }
+
+    /// How long a chunk is at most, in bytes.
+    pub(crate) fn longest(self) -> usize {
+        self.max
+    }
 }
 
 /// Cuts what it reads into chunks.

@@ -24,6 +24,8 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use time::OffsetDateTime;
+
 use crate::error::{Error, Result};
 use crate::files;
 use crate::hashes::{Hashed, Sha256};
@@ -207,15 +209,29 @@ impl State {
         Ok(())
     }
 
-    /// The newest run that did not end, if it came after the last that did.
+    /// The newest run before `now` that did not end, if it came after the last that did; should the clock
+    /// have been set back since that one, in any case. Other journals are of no more use, and go.
     ///
     /// # Errors
     ///
     /// [`Error::File`].
-    pub fn interrupted(&self, last: Option<BackupId>) -> Result<Option<Interrupted>> {
-        let newest = self.journals()?.into_iter().filter_map(|name| name.parse::<BackupId>().ok()).max();
-        let newest = newest.filter(|newest| last.is_none_or(|last| *newest > last));
-        Ok(newest.and_then(|newest| Interrupted::open(self.folder.join(newest.to_string()))))
+    pub fn interrupted(&self, last: Option<&Last>, now: OffsetDateTime) -> Result<Option<Interrupted>> {
+        let ids = self.journals()?.into_iter().filter_map(|name| name.parse::<BackupId>().ok());
+        let after = last.map(|last| last.begun.run.backup).filter(|last| last.start() <= now);
+        let is_candidate = |id: &BackupId| {
+            let is_last = last.is_some_and(|last| last.folder == id.to_string());
+            !is_last && id.start() <= now && after.is_none_or(|after| *id > after)
+        };
+        let newest = ids.filter(is_candidate).max().map(|newest| newest.to_string());
+        // Without a last one, what it was may be among them.
+        if let Some(last) = last {
+            let useless = |name: &String| *name != last.folder && Some(name) != newest.as_ref();
+            self.journals()?
+                .iter()
+                .filter(|name| useless(name))
+                .for_each(|name| journal::remove(&self.folder.join(name)));
+        }
+        Ok(newest.and_then(|newest| Interrupted::open(self.folder.join(newest))))
     }
 
     /// Adds what a run that did not end has put to what is known of the last backup. `checksums` is the

@@ -233,3 +233,46 @@ fn a_link_comes_after_a_leader_that_an_interrupted_run_has_moved() {
         });
     }
 }
+
+#[test]
+fn a_large_file_is_not_begun_anew_however_often_it_is_interrupted() {
+    let mut host = Host::ahead();
+    let root = host.path("tree");
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("large"), noise(12 << 20, 5)).unwrap();
+    of(&root, |what| {
+        let (all, ..) = whole(&mut host, what);
+        forget(&host);
+        let mut sum = 0;
+        for _ in 0..3 {
+            let (bytes, _, ended) = run(&mut host, what, 4);
+            assert!(ended.is_none());
+            sum += bytes;
+        }
+        assert!(sum > all / 2, "{sum} of {all}");
+        let (bytes, _, summary) = whole(&mut host, what);
+        host.assert_is(summary.backup, &tar_of(&root));
+        let again = (sum + bytes).saturating_sub(all);
+        assert!(again <= 3 * IN_VAIN, "{again} bytes were put again");
+        assert!(bytes < all - sum + 3 * IN_VAIN, "{bytes} of {all} were left, though {sum} had been put");
+    });
+}
+
+/// What is stored again need not fit one frame any more.
+#[test]
+fn slices_may_become_shorter() {
+    let mut host = Host::ahead();
+    host.slice_size = 16 << 20;
+    let root = host.path("tree");
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("large"), noise(20 << 20, 5)).unwrap();
+    of(&root, |what| {
+        let (.., first) = whole(&mut host, what);
+        let slice = format!("data/web-1/default/{}/slice-00000000.p7m", first.backup);
+        fs::remove_file(host.store().join(slice)).unwrap();
+        host.slice_size = 1 << 20;
+        let (.., summary) = whole(&mut host, what);
+        assert!(host.heard.told().iter().any(|told| told.starts_with("SlicesLost")));
+        host.assert_is(summary.backup, &tar_of(&root));
+    });
+}

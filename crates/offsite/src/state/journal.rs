@@ -226,6 +226,24 @@ impl Interrupted {
         Some(Self { folder, begun, slices })
     }
 
+    /// Makes durable what it was opened as: what is put because of it must stand when it is opened again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`].
+    pub fn sync(&self) -> Result<()> {
+        for name in ["entries", "made", "put"] {
+            let path = self.folder.join(name);
+            match File::open(&path).and_then(|file| file.sync_data()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::file("write", &path)(error));
+                }
+                _ => {}
+            }
+        }
+        files::sync_folder(&self.folder.join("run"))
+    }
+
     /// The entries so far, whole ones with their places in slices that were put, or of which `tables` know.
     /// What follows a bad block is not read.
     pub(super) fn entries(&self, tables: Option<&Tables>) -> impl Iterator<Item = io::Result<Known>> {

@@ -98,6 +98,12 @@ impl Tables {
         Ok(self.chunks.get(hash)?.map(|record| whole(&record[HASH..])))
     }
 
+    /// Where all chunks lie, in the order of their hashes.
+    pub(super) fn chunks(&self) -> impl Iterator<Item = io::Result<Place>> {
+        let mut records = self.chunks.iter();
+        std::iter::from_fn(move || records.next().map(|record| record.map(|record| whole(&record[HASH..]))).transpose())
+    }
+
     /// All slices, those of older runs first.
     pub fn slices(&self) -> impl Iterator<Item = io::Result<plan::Slice>> {
         let mut records = self.slices.iter();

@@ -58,6 +58,10 @@ pub(super) fn take_up(
     }
     // Chunks of a file whose entry was still to come: the file is read again, and they are found.
     interrupted.chunks().try_for_each(|place| journal.lies(&place)).map_err(&failed)?;
+    // Nor do entries tell of those that a run before it had put of such a file.
+    let before = memory.filter(|memory| memory.last.chain.is_empty());
+    let mut chunks = before.into_iter().flat_map(|memory| memory.tables.chunks());
+    chunks.try_for_each(|place| place.and_then(|place| journal.lies(&place))).map_err(&failed)?;
     let end = memory.and_then(|memory| memory.last.end);
     end.iter().try_for_each(|end| journal.lies(end)).map_err(&failed)?;
     let own = begun.run.backup;

@@ -72,14 +72,23 @@ impl Beginning<'_> {
             Recalled::Memory(memory) => Some(memory.as_ref()),
             _ => None,
         };
-        let last = memory.map(|memory| memory.last.begun.run.backup);
-        let Some(interrupted) = self.state.interrupted(last)? else { return Ok(false) };
+        let Some(interrupted) = self.state.interrupted(memory.map(|memory| &memory.last), now)? else {
+            return Ok(false);
+        };
         let begun = &interrupted.begun;
         let age = now - begun.run.backup.start();
         let is_ours = begun.machine == self.what.machine && begun.given == *self.given;
         if interrupted.slices.is_empty() || !is_ours || age.is_negative() || age > self.oldest_state() {
             return Ok(false);
         }
+        // What that run could not build on is not built on now.
+        let memory = memory.filter(|memory| {
+            let known = &memory.last.begun;
+            let then = begun.run.backup.start() - known.run.backup.start();
+            let is_same = known.machine == begun.machine && known.given == begun.given;
+            is_same && !then.is_negative() && then <= self.oldest_state()
+        });
+        interrupted.sync()?;
         // From here on a receipt can list what the run has put.
         let checksums = checksums_of(&interrupted.slices)?;
         let hashed = Hashed::of(&checksums);

@@ -10,6 +10,9 @@ pub(super) struct Limits {
     /// A bundle ends once it has passed this: 4 MiB. Measured on the Linux 6.1 source, larger ones
     /// compress better (205.8 MB in all at 2 MiB, 203.1 MB at 4 MiB), and cost more to open for one file.
     pub(super) bundle: usize,
+    /// A bundle ends once it has so many members: while they wait to be read, each takes a kilobyte of memory,
+    /// links and empty files as well.
+    pub(super) members: usize,
     /// A file this long has frames of its own: 1 MiB.
     pub(super) large: u64,
     /// The most that a frame may hold.
@@ -25,7 +28,13 @@ impl Limits {
         // ZSTD_COMPRESSBOUND).
         let frame = (capacity - capacity / 200 - 1024).min(frames::RAW / 2);
         let large = (frame / 8).min(1 << 20);
-        Self { bundle: (frame / 3).min(4 << 20), large: large as u64, frame, chunks: Sizes::up_to(frame) }
+        Self {
+            bundle: (frame / 3).min(4 << 20),
+            members: 4096,
+            large: large as u64,
+            frame,
+            chunks: Sizes::up_to(frame),
+        }
     }
 }
 

@@ -210,7 +210,9 @@ impl Tree<'_> {
         bundle.size += new.member.header.len() as u64 + stored + padding(stored);
         bundle.open += u64::from(new.member.content.file().is_some());
         bundle.items.push(Item::New(new));
-        let is_full = bundle.size >= self.limits.bundle as u64 || bundle.open >= self.most_open;
+        let is_full = bundle.size >= self.limits.bundle as u64
+            || bundle.items.len() >= self.limits.members
+            || bundle.open >= self.most_open;
         if is_full { self.flush() } else { Ok(()) }
     }
 
@@ -267,7 +269,7 @@ impl Tree<'_> {
                     kept.push(place);
                 } else if at < stored {
                     self.queue.push(Job::Keep(std::mem::take(&mut kept)))?;
-                    failure = self.chunk(member, at, take.min(stored - at))?.or(failure);
+                    failure = self.chunks(member, at, take.min(stored - at))?.or(failure);
                 } else {
                     continue;
                 }
@@ -280,24 +282,27 @@ impl Tree<'_> {
                 None => break,
             }
         }
-        while at < stored {
-            let take = (stored - at).min(self.limits.large);
-            failure = self.chunk(member, at, take)?.or(failure);
-            at += take;
-        }
+        failure = self.chunks(member, at, stored - at)?.or(failure);
         if !padded {
             self.frames(zeros)?;
         }
         self.close(&entry.path, member, opened, failure)
     }
 
-    /// Hands out a piece of a file as a chunk; what kept it from being read.
-    fn chunk(&self, member: &Member, at: u64, length: u64) -> Result<Option<io::Error>> {
-        let mut chunk = vec![0; usize::try_from(length).unwrap_or(0)];
-        let read = member.content.file().map_or(Ok(()), |file| read_padded(file, at, &mut chunk));
-        self.tally.progress(length);
-        self.queue.push(Job::Chunk(chunk))?;
-        Ok(read.err())
+    /// Hands out a piece of a file as a chunk; as several where slices have become shorter since it was one.
+    /// What kept it from being read.
+    fn chunks(&self, member: &Member, mut at: u64, length: u64) -> Result<Option<io::Error>> {
+        let (end, mut failure) = (at + length, None);
+        while at < end {
+            let take = (end - at).min(self.limits.chunks.longest() as u64);
+            let mut chunk = vec![0; usize::try_from(take).unwrap_or(0)];
+            let read = member.content.file().map_or(Ok(()), |file| read_padded(file, at, &mut chunk));
+            failure = read.err().or(failure);
+            self.tally.progress(take);
+            self.queue.push(Job::Chunk(chunk))?;
+            at += take;
+        }
+        Ok(failure)
     }
 
     /// Hands out bytes as frames of their own.
