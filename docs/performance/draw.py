@@ -12,17 +12,30 @@ from pathlib import Path
 WIDTH, HEIGHT = 760, 400
 LEFT, RIGHT, TOP, BOTTOM = 70, 180, 46, 54
 
-STYLE = """
-  svg { --ground: #ffffff; --ink: #1f2328; --grid: #d8dee4; --c0: #0969da; --c1: #bc4c00; --c2: #1a7f37; }
-  @media (prefers-color-scheme: dark) {
-    svg { --ground: #0d1117; --ink: #e6edf3; --grid: #30363d; --c0: #58a6ff; --c1: #f0883e; --c2: #3fb950; }
-  }
-  text { font: 13px sans-serif; fill: var(--ink); }
-  .title { font-weight: bold; font-size: 15px; }
-  .grid { stroke: var(--grid); stroke-width: 1; }
+LIGHT = {
+    "ground": "#ffffff", "ink": "#1f2328", "grid": "#d8dee4", "c0": "#0969da", "c1": "#bc4c00", "c2": "#1a7f37",
+    "c3": "#818b98",
+}
+DARK = {
+    "ground": "#0d1117", "ink": "#e6edf3", "grid": "#30363d", "c0": "#58a6ff", "c1": "#f0883e", "c2": "#3fb950",
+    "c3": "#7d8590",
+}
+
+
+def colours(theme):
+    """A class each to fill and to draw with a colour; not variables, which not everything that shows SVG knows."""
+    return " ".join(f".{name} {{ fill: {of} }} .{name}-line {{ stroke: {of} }}" for name, of in theme.items())
+
+
+STYLE = f"""
+  text {{ font: 13px sans-serif }} .title {{ font-weight: bold; font-size: 15px }}
+  .line {{ fill: none; stroke-width: 2 }} .grid-line {{ stroke-width: 1 }}
+  .dashed {{ fill: none; stroke-dasharray: 3 5 }}
+  {colours(LIGHT)}
+  @media (prefers-color-scheme: dark) {{ {colours(DARK)} }}
 """
 
-WORKS = {"first": "first backup", "again": "again, no change", "dry-run": "restore --dry-run"}
+WORKS = {"first": "first backup", "again": "again, no change", "dry-run": "restore --dry-run", "tar": "tar to nowhere"}
 SHAPES = {"folder": ("square", "one folder"), "linked": ("diamond", "two names each")}
 
 
@@ -47,12 +60,12 @@ def short(number):
 
 
 def mark(shape, x, y, colour):
-    style = f'style="fill: var(--ground); stroke: var({colour}); stroke-width: 2"'
+    style = f'class="ground {colour}-line" stroke-width="2"'
     if shape == "square":
         return f'<rect x="{x - 5:.1f}" y="{y - 5:.1f}" width="10" height="10" {style}/>'
     if shape == "diamond":
         return f'<path d="M{x:.1f} {y - 7:.1f}l7 7l-7 7l-7 -7z" {style}/>'
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" style="fill: var({colour})"/>'
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" class="{colour}"/>'
 
 
 def figure(title, x_name, y_name, x_axis, y_axis, lines, points, guide=None):
@@ -60,50 +73,51 @@ def figure(title, x_name, y_name, x_axis, y_axis, lines, points, guide=None):
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">',
         f"<style>{STYLE}</style>",
-        f'<rect width="{WIDTH}" height="{HEIGHT}" rx="6" style="fill: var(--ground)"/>',
-        f'<text class="title" x="{LEFT}" y="26">{title}</text>',
+        f'<rect width="{WIDTH}" height="{HEIGHT}" rx="6" class="ground"/>',
+        f'<text class="title ink" x="{LEFT}" y="26">{title}</text>',
     ]
     bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
     for tick in x_axis.ticks:
         x = x_axis.at(tick)
-        out.append(f'<path class="grid" d="M{x:.1f} {TOP}V{bottom}"/>')
-        out.append(f'<text x="{x:.1f}" y="{bottom + 20}" text-anchor="middle">{short(tick)}</text>')
+        out.append(f'<path class="grid-line" d="M{x:.1f} {TOP}V{bottom}"/>')
+        out.append(f'<text class="ink" x="{x:.1f}" y="{bottom + 20}" text-anchor="middle">{short(tick)}</text>')
     for tick in y_axis.ticks:
         y = y_axis.at(tick)
-        out.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{right}"/>')
-        out.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
-    out.append(f'<text x="{(LEFT + right) / 2}" y="{HEIGHT - 12}" text-anchor="middle">{x_name}</text>')
+        out.append(f'<path class="grid-line" d="M{LEFT} {y:.1f}H{right}"/>')
+        out.append(f'<text class="ink" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
+    out.append(f'<text class="ink" x="{(LEFT + right) / 2}" y="{HEIGHT - 12}" text-anchor="middle">{x_name}</text>')
     middle = (TOP + bottom) / 2
-    out.append(f'<text x="18" y="{middle}" text-anchor="middle" transform="rotate(-90 18 {middle})">{y_name}</text>')
+    upright = f'x="18" y="{middle}" text-anchor="middle" transform="rotate(-90 18 {middle})"'
+    out.append(f'<text class="ink" {upright}>{y_name}</text>')
     if guide:
         (x1, y1), (x2, y2) = guide
         path = f"M{x_axis.at(x1):.1f} {y_axis.at(y1):.1f}L{x_axis.at(x2):.1f} {y_axis.at(y2):.1f}"
-        out.append(f'<path d="{path}" style="stroke: var(--ink); stroke-dasharray: 3 5; fill: none"/>')
+        out.append(f'<path d="{path}" class="dashed ink-line"/>')
     legend = TOP + 10
     for number, (label, pairs) in enumerate(lines.items()):
         spots = [(x_axis.at(x), y_axis.at(y)) for x, y in pairs]
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in spots)
-        out.append(f'<path d="M{path}" style="stroke: var(--c{number}); stroke-width: 2; fill: none"/>')
-        out.extend(mark("circle", x, y, f"--c{number}") for x, y in spots)
-        out.append(mark("circle", right + 20, legend - 4, f"--c{number}"))
-        out.append(f'<text x="{right + 32}" y="{legend}">{label}</text>')
+        out.append(f'<path d="M{path}" class="line c{number}-line"/>')
+        out.extend(mark("circle", x, y, f"c{number}") for x, y in spots)
+        out.append(mark("circle", right + 20, legend - 4, f"c{number}"))
+        out.append(f'<text class="ink" x="{right + 32}" y="{legend}">{label}</text>')
         legend += 22
     for shape, number, x, y in points:
-        out.append(mark(shape, x_axis.at(x), y_axis.at(y), f"--c{number}"))
+        out.append(mark(shape, x_axis.at(x), y_axis.at(y), f"c{number}"))
     for shape, name in SHAPES.values() if points else ():
-        out.append(mark(shape, right + 20, legend - 4, "--ink"))
-        out.append(f'<text x="{right + 32}" y="{legend}">{name}</text>')
+        out.append(mark(shape, right + 20, legend - 4, "ink"))
+        out.append(f'<text class="ink" x="{right + 32}" y="{legend}">{name}</text>')
         legend += 22
     if guide:
-        out.append(f'<path d="M{right + 12} {legend - 4}h16" style="stroke: var(--ink); stroke-dasharray: 3 5"/>')
-        out.append(f'<text x="{right + 32}" y="{legend}">in proportion</text>')
+        out.append(f'<path d="M{right + 12} {legend - 4}h16" class="dashed ink-line"/>')
+        out.append(f'<text class="ink" x="{right + 32}" y="{legend}">in proportion</text>')
     return "\n".join(out) + "\n</svg>\n"
 
 
 def around(values, log):
     """Least and greatest of an axis, and its ticks: decades, or steps of a round number."""
     if log:
-        low, high = (round_to(math.log10(edge)) for round_to, edge in ((math.floor, min(values)), (math.ceil, max(values))))
+        low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
         ticks = [10.0**power for power in range(low, max(high, low + 1) + 1)]
         return ticks[0], ticks[-1], ticks
     step = next(step for step in (1, 2, 5, 10, 20, 25, 50, 100, 200, 500) if max(values) <= 8 * step)
@@ -111,10 +125,10 @@ def around(values, log):
     return 0, count * step, [number * step for number in range(count + 1)]
 
 
-def draw(rows, kind, title, x_name, y_name, value, log, guided=False):
-    """A figure of the rows of a kind and, for files, of those of other shapes."""
+def draw(rows, kind, title, x_name, y_name, value, log):
+    """A figure of the rows of a kind and, for files, of those of other shapes; of times also what `tar` takes."""
     lines, points = {}, []
-    for number, (work, label) in enumerate(WORKS.items()):
+    for number, (work, label) in enumerate(list(WORKS.items())[: 4 if log else 3]):
         of_it = [row for row in rows if row["work"] == work]
         pairs = [(row["size"], value(row)) for row in of_it if row["kind"] == kind]
         lines[label] = sorted(pairs)
@@ -127,7 +141,7 @@ def draw(rows, kind, title, x_name, y_name, value, log, guided=False):
     low, high, ticks = around([y for _, y in spots], log)
     y_axis = Axis(low, high, HEIGHT - BOTTOM, TOP, ticks, log)
     guide = None
-    if guided:
+    if log:
         x, y = lines[WORKS["first"]][-1]
         guide = (sizes[0], y * sizes[0] / x), (x, y)
     return figure(title, x_name, y_name, x_axis, y_axis, lines, points, guide)
@@ -157,9 +171,9 @@ def main(table_file, folder):
     files, gib = "files (logarithmic)", "size of the file in GiB (logarithmic)"
     seconds, mib = "CPU seconds (logarithmic)", "peak memory in MiB"
     figures = {
-        "time-by-files": ("spread", "Time by number of files", files, seconds, cpu, True, True),
+        "time-by-files": ("spread", "Time by number of files", files, seconds, cpu, True),
         "memory-by-files": ("spread", "Memory by number of files", files, mib, memory, False),
-        "time-by-size": ("file", "Time by size of one file", gib, seconds, cpu, True, True),
+        "time-by-size": ("file", "Time by size of one file", gib, seconds, cpu, True),
         "memory-by-size": ("file", "Memory by size of one file", gib, mib, memory, False),
     }
     for name, what in figures.items():
