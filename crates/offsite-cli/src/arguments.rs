@@ -149,9 +149,10 @@ pub(crate) struct Inspect {
 ///
 /// Everything is encrypted to the certificates: this host cannot read what it has stored. Paths are
 /// stored as given, without the leading slash. What cannot be read is named, the rest is backed up
-/// all the same, and the exit code is 3. Each backup is a full one.
+/// all the same, and the exit code is 3. The first backup of a set stores everything, each later one what
+/// has changed; an interrupted one is none, and the next uses what it has put.
 ///
-/// The host keeps a little state and a signing key, which is made by the first backup:
+/// The host keeps a state and a signing key, which is made by the first backup:
 /// /var/lib/offsite and /etc/offsite/signing-key.pem for root, else below ~/.local/state and
 /// ~/.config. OFFSITE_STATE_DIR and OFFSITE_SIGNING_KEY name others.
 #[derive(Args)]
