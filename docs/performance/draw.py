@@ -148,16 +148,19 @@ def draw(rows, kind, title, x_name, y_name, value, log):
 
 
 def table(rows):
-    """The rows as Markdown."""
-    print("| data | work | wall | CPU, program | CPU, kernel | peak memory | objects | put | state |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    for row in rows:
-        put = f'{row["objects"]} | {int(row["stored_bytes"]) / 1e6:.1f} MB | {int(row["state_bytes"]) / 1e6:.1f} MB'
-        print(
-            f'| {row["row"]} | {WORKS.get(row["work"], row["work"])} | {row["wall_s"]} s | {row["user_s"]} s'
-            f' | {row["system_s"]} s | {int(row["peak_kib"]) / 1024:.0f} MiB'
-            f' | {put if row["work"] in ("first", "again") else "| |"} |'
-        )
+    """As Markdown, a line for each kind and size: of each work the CPU seconds, program and kernel, and the memory."""
+    print("| data | first backup | | again, no change | | `restore --dry-run` | | `find` | `tar` | put | state |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    seconds = lambda row: f'{float(row["user_s"]):.2f} + {float(row["system_s"]):.2f} s'
+    megabytes = lambda count: f"{int(count) / 1e6:.1f} MB"
+    for name in dict.fromkeys(row["row"] for row in rows):
+        works = {row["work"]: row for row in rows if row["row"] == name}
+        cells = [f"`{name}`"]
+        for work in ("first", "again", "dry-run"):
+            cells += [seconds(works[work]), f'{int(works[work]["peak_kib"]) / 1024:.0f} MiB']
+        cells += [seconds(works["find"]), seconds(works["tar"])]
+        cells += [megabytes(works["first"]["stored_bytes"]), megabytes(works["again"]["state_bytes"])]
+        print("| " + " | ".join(cells) + " |")
 
 
 def main(table_file, folder):
