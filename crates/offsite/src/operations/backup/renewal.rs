@@ -21,7 +21,7 @@ pub(super) fn position(place: &Place) -> Position {
 pub(super) struct Schedule {
     /// When the run starts.
     pub(super) now: OffsetDateTime,
-    /// How long ago the last one did: the next is expected after as long.
+    /// How long ago the last one did.
     pub(super) since: Duration,
     /// No backup needs an object that was put longer before its start.
     pub(super) reuse_for: Duration,
@@ -33,24 +33,24 @@ impl Schedule {
         self.now - run.start() <= self.reuse_for
     }
 
-    /// In how many runs, this one among them, what a run has put can be renewed: all that start while it
-    /// is young, and the one after them.
-    fn chances(&self, run: BackupId) -> u64 {
-        let left = run.start() + self.reuse_for - self.now;
-        if left.is_negative() {
-            return 1;
-        }
-        let since = self.since.max(Duration::SECOND);
-        u64::try_from(left.whole_seconds() / since.whole_seconds().max(1)).unwrap_or(0) + 2
+    /// What to renew now of so many bytes that this run and all before it have put: their share of the time
+    /// that was left at the last run, or all where none is left now.
+    fn share(&self, run: BackupId, bytes: u64) -> u64 {
+        let left = (run.start() + self.reuse_for - self.now).whole_seconds();
+        let since = self.since.whole_seconds().max(1);
+        let Ok(left) = u64::try_from(left) else { return bytes };
+        let since = u64::try_from(since).unwrap_or(1);
+        u64::try_from(u128::from(bytes) * u128::from(since) / u128::from(left + since)).unwrap_or(bytes)
     }
 
-    /// How many bytes to renew in this run: the least that, if all later runs renew as much, renews
-    /// everything in time. `runs` are what is live of each run, in bytes, the oldest first.
+    /// How many bytes to renew in this run: as much as, at a level rate, the time since the last one asks for.
+    /// The rate is the lowest that renews everything in time. So what is left never asks for a higher one,
+    /// however irregular the runs are. `runs` are what is live of each run, in bytes, the oldest first.
     fn quota(&self, runs: &[(BackupId, u64)]) -> u64 {
         let mut sum = 0_u64;
         let quotas = runs.iter().map(|(run, live)| {
             sum = sum.saturating_add(*live);
-            sum / self.chances(*run)
+            self.share(*run, sum)
         });
         quotas.max().unwrap_or(0)
     }
@@ -135,7 +135,7 @@ mod tests {
         let weeks: Vec<i64> = (0..60).map(|week| week * 7).collect();
         let (most, _) = simulate(&weeks, 1000, 90);
         assert!(most <= 7.0 * 1.3 / 90.0, "{most}");
-        assert!(simulate(&weeks, 1000, 10).0 <= 0.5, "half with each, since each lasts for two");
+        assert!(simulate(&weeks, 1000, 10).0 <= 0.7, "seven tenths of all in seven tenths of the time");
         let months: Vec<i64> = (0..12).map(|month| month * 30).collect();
         assert!(simulate(&months, 1000, 10).0 >= 1.0);
     }
@@ -157,6 +157,21 @@ mod tests {
             }
             let (_, a_day) = simulate(&days, 1000, 10);
             assert!(a_day <= 2.0 / 10.0, "{a_day} of all in a day");
+        }
+    }
+
+    #[test]
+    fn runs_at_any_time_renew_by_the_time_between_them() {
+        let mut state = 11_u64;
+        for _ in 0..50 {
+            let mut days = vec![0_i64];
+            while days.last().is_some_and(|day| *day < 200) {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let pause = i64::try_from((state >> 33) % 9).unwrap() + 1;
+                days.push(days.last().unwrap() + pause);
+            }
+            let (_, a_day) = simulate(&days, 1000, 10);
+            assert!(a_day <= 1.1 / 10.0, "{a_day} of all in a day");
         }
     }
 
