@@ -323,7 +323,9 @@ fn a_copy_of_a_machine_is_told() {
     let [chain] = &chains[..] else { panic!("{chains:?}") };
     let text = fs::read_to_string(chain).unwrap();
     let line = text.lines().find(|line| line.starts_with("machine ")).unwrap();
-    fs::write(chain, text.replacen(line, "machine 00000000000000000000000000000000", 1)).unwrap();
+    let text = text.replacen(line, "machine 00000000000000000000000000000000", 1);
+    let (body, _) = text.rsplit_once("end ").unwrap();
+    fs::write(chain, format!("{body}end {}\n", blake3::hash(body.as_bytes()))).unwrap();
     run(&mut host.backup("tree")).ok().says("is another machine's, so its chain of backups begins anew");
     fs::write(chain, "nonsense").unwrap();
     run(&mut host.backup("tree")).ok().says("cannot be read, so its chain of backups begins anew");
