@@ -1,8 +1,8 @@
 //! Chunks: pieces of a large file, cut where its content says, so that a change in one place moves
 //! no cut elsewhere (FastCDC, Xia et al., "The Design of Fast Content-Defined Chunking", 2020).
 
-use std::io::{self, Read};
-use std::mem;
+use std::io::{self, ErrorKind, Read};
+use std::ops::Range;
 
 use fastcdc::v2020::FastCDC;
 
@@ -28,18 +28,28 @@ impl Sizes {
     }
 }
 
+/// Room for what is read and not yet cut. One serves any number of files, one after the other.
+#[derive(Default)]
+pub(crate) struct Room(Vec<u8>);
+
 /// Cuts what it reads into chunks.
-pub(crate) struct Chunker<R> {
+pub(crate) struct Chunker<'a, R> {
     source: R,
     sizes: Sizes,
-    /// What was read beyond the last chunk.
-    rest: Vec<u8>,
+    /// Twice the longest chunk: so each byte is moved within it once at most.
+    room: &'a mut [u8],
+    /// What of it was read and is not yet cut.
+    uncut: Range<usize>,
     ended: bool,
 }
 
-impl<R: Read> Chunker<R> {
-    pub(crate) fn new(source: R, sizes: Sizes) -> Self {
-        Self { source, sizes, rest: Vec::new(), ended: false }
+impl<'a, R: Read> Chunker<'a, R> {
+    pub(crate) fn new(source: R, sizes: Sizes, room: &'a mut Room) -> Self {
+        let length = 2 * sizes.max;
+        if room.0.len() < length {
+            room.0.resize(length, 0);
+        }
+        Self { source, sizes, room: &mut room.0[..length], uncut: 0..0, ended: false }
     }
 
     /// The source.
@@ -54,23 +64,33 @@ impl<R: Read> Chunker<R> {
     /// The source's.
     pub(crate) fn next_chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
         let Sizes { min, average, max } = self.sizes;
-        let mut chunk = mem::take(&mut self.rest);
-        if !self.ended {
-            let wanted = max - chunk.len();
-            chunk.reserve_exact(wanted);
-            let read = self.source.by_ref().take(wanted as u64).read_to_end(&mut chunk)?;
-            self.ended = read < wanted;
-        }
-        if chunk.is_empty() {
+        self.read()?;
+        let found = &self.room[self.uncut.clone()];
+        let found = &found[..found.len().min(max)];
+        if found.is_empty() {
             return Ok(None);
         }
-        let (_, length) = FastCDC::new(&chunk, min, average, max).cut(0, chunk.len());
-        if length < chunk.len() {
-            self.rest = Vec::with_capacity(max);
-            self.rest.extend_from_slice(&chunk[length..]);
-            chunk.truncate(length);
+        let (_, length) = FastCDC::new(found, min, average, max).cut(0, found.len());
+        self.uncut.start += length;
+        Ok(Some(found[..length].to_vec()))
+    }
+
+    /// Reads on until the longest chunk can be cut, or the source ends.
+    fn read(&mut self) -> io::Result<()> {
+        let max = self.sizes.max;
+        if self.uncut.len() < max && self.uncut.start > self.room.len() - max {
+            self.room.copy_within(self.uncut.clone(), 0);
+            self.uncut = 0..self.uncut.len();
         }
-        Ok(Some(chunk))
+        while self.uncut.len() < max && !self.ended {
+            match self.source.read(&mut self.room[self.uncut.end..]) {
+                Ok(0) => self.ended = true,
+                Ok(count) => self.uncut.end += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -89,7 +109,8 @@ mod tests {
     }
 
     fn chunks(bytes: &[u8], sizes: Sizes) -> Vec<Vec<u8>> {
-        let mut chunker = Chunker::new(bytes, sizes);
+        let mut room = Room::default();
+        let mut chunker = Chunker::new(bytes, sizes, &mut room);
         std::iter::from_fn(|| chunker.next_chunk().unwrap()).collect()
     }
 

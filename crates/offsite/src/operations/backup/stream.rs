@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::chunks::Chunker;
+use crate::chunks::{Chunker, Room};
 use crate::error::{Error, Result};
 use crate::index::{Entry, Inode, Kind};
 use crate::operations::backup::jobs::{Closing, Job};
@@ -38,7 +38,8 @@ pub(super) fn hand_out(
     let entry = Entry { path, kind, inode: Inode::default(), links: false, torn: false, places: Vec::new() };
     let known = Known { entry, changed: Time::default(), inode: 0, again: false };
     queue.push(Job::Open(Box::new(known))).map_err(nobody_waits)?;
-    let mut chunker = Chunker::new(source, limits.chunks);
+    let mut room = Room::default();
+    let mut chunker = Chunker::new(source, limits.chunks, &mut room);
     let mut size = 0;
     while let Some(chunk) = chunker.next_chunk().map_err(Some)? {
         size += chunk.len() as u64;

@@ -14,7 +14,7 @@ use crate::archive::member::{Content, Member, Packer, read_padded};
 use crate::archive::metadata::{Kind, Metadata, Time};
 use crate::archive::sparse::Segment;
 use crate::archive::walk::{Entry, Walk};
-use crate::chunks::Chunker;
+use crate::chunks::{Chunker, Room};
 use crate::index::Place;
 use crate::operations::backup::bundle::{known, may_change};
 use crate::operations::backup::jobs::{Closing, Done, Item, Job, New};
@@ -87,7 +87,8 @@ pub(super) fn hand_out(
     let older = memory.map(|memory| memory.entries().and_then(Older::new)).transpose()?.unwrap_or_default();
     let packer = Packer::new(comparison.folder);
     let most_open = open_files() / OPEN_SHARE;
-    let mut tree = Tree { limits, tally, queue, comparison, older, packer, bundle: Bundle::default(), most_open };
+    let (bundle, room) = (Bundle::default(), Room::default());
+    let mut tree = Tree { limits, tally, queue, comparison, older, packer, bundle, room, most_open };
     for found in walk {
         match found? {
             Ok(entry) => tree.entry(entry)?,
@@ -114,6 +115,8 @@ struct Tree<'a> {
     older: Older,
     packer: Packer,
     bundle: Bundle,
+    /// For large files.
+    room: Room,
     /// How many files a bundle may keep open.
     most_open: u64,
 }
@@ -232,7 +235,7 @@ impl Tree<'_> {
         self.frames(&header)?;
         let failure = {
             let content = Padded::new(&member.content);
-            let mut chunker = Chunker::new(content, self.limits.chunks);
+            let mut chunker = Chunker::new(content, self.limits.chunks, &mut self.room);
             // What cannot be read is zeros, so this never fails.
             while let Ok(Some(chunk)) = chunker.next_chunk() {
                 self.tally.progress(chunk.len() as u64);
