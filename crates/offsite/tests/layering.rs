@@ -30,6 +30,7 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
         "offsite",
         &[
             &[
+                "at_once",
                 "chunks",
                 "frames",
                 "hashes",

@@ -1,10 +1,9 @@
 //! What of the last backup is used again.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
+use crate::at_once;
 use crate::error::Result;
 use crate::hashes::Fingerprint;
 use crate::index::Place;
@@ -133,36 +132,16 @@ impl Held<'_> {
                 None => return Ok(Vec::new()),
             }
         }
-        let slices = Mutex::new(memory.tables.slices());
         let lost = Mutex::new(Vec::new());
-        let ended = AtomicBool::new(false);
-        let ask = || -> Result<()> {
-            while !ended.load(Ordering::Relaxed) {
-                let next = slices.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some(slice) = next.transpose().map_err(crate::Error::Temporary)? else { break };
-                let SliceName { backup, number } = slice.name;
-                let object = ObjectName::slice(self.host, self.set, backup, number);
-                if unlisted.contains(&backup) || self.store.holds(&object, slice.size)? == Some(false) {
-                    lost.lock().unwrap_or_else(PoisonError::into_inner).push(slice.name);
-                }
+        at_once::for_each(self.store.at_once(), memory.tables.slices(), |slice| -> Result<()> {
+            let slice = slice.map_err(crate::Error::Temporary)?;
+            let SliceName { backup, number } = slice.name;
+            let object = ObjectName::slice(self.host, self.set, backup, number);
+            if unlisted.contains(&backup) || self.store.holds(&object, slice.size)? == Some(false) {
+                lost.lock().unwrap_or_else(PoisonError::into_inner).push(slice.name);
             }
             Ok(())
-        };
-        let asked = thread::scope(|scope| {
-            let threads: Vec<_> = (0..self.store.at_once())
-                .map(|_| {
-                    scope.spawn(|| {
-                        let asked = ask();
-                        ended.fetch_or(asked.is_err(), Ordering::Relaxed);
-                        asked
-                    })
-                })
-                .collect();
-            threads
-                .into_iter()
-                .try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        });
-        asked?;
+        })?;
         let mut lost = lost.into_inner().unwrap_or_else(PoisonError::into_inner);
         lost.sort_unstable_by_key(name);
         Ok(lost)
