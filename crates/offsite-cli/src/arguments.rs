@@ -35,6 +35,7 @@ pub(crate) enum Command {
     Restore(Restore),
     List(List),
     Files(Files),
+    Verify(Verify),
     Doctor(Doctor),
     /// Print RECOVER.sh, which restores a backup without offsite
     ///
@@ -238,6 +239,36 @@ pub(crate) struct Backup {
 pub(crate) struct List {
     #[command(flatten)]
     pub(crate) store: FromStore,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Verify that a store holds what its backups need; needs no key
+///
+/// Looks at every receipt: its signature, its signer, and the one before it, which it names. Compares what they
+/// list with what the store holds: presence and length, and with --data the bytes. One line tells each finding; the
+/// exit code is then 4. Run it regularly, away from the servers that are backed up, with a --signer for each.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  offsite verify --from /mnt/backups --signer signers/ --max-age 26h
+  offsite verify --from s3://acme-backups --signer signers/ --retention 180d --data 5 --json
+
+Exit codes: 0 nothing found, 1 failed, 2 wrong usage, 4 something is wrong in the store.")]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) store: FromStore,
+    /// The latest backup of each set must not be older than this: 26h, 8d, 2w
+    #[arg(long, value_name = "TIME", value_parser = period)]
+    pub(crate) max_age: Option<u64>,
+    /// Backups older than this may have been removed by rule: what is missing of them is no finding
+    #[arg(long, value_name = "TIME", value_parser = period)]
+    pub(crate) retention: Option<u64>,
+    /// Get so many percent of the objects, chosen at random, and compare their SHA-256; all of them without a
+    /// number
+    #[arg(long, value_name = "PERCENT", num_args = 0..=1, default_missing_value = "100",
+        value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) data: Option<u8>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -484,16 +515,23 @@ fn moment(text: &str) -> Result<OffsetDateTime, String> {
 
 /// Days or weeks, in seconds.
 fn duration(text: &str) -> Result<u64, String> {
-    let wrong = || "not a time, such as 90d or 12w".to_owned();
-    let (digits, days) = match (text.strip_suffix('d'), text.strip_suffix('w')) {
-        (Some(digits), _) => (digits, 1),
-        (_, Some(digits)) => (digits, 7),
-        _ => return Err(wrong()),
-    };
-    let number: u64 = digits.parse().map_err(|_| wrong())?;
-    let seconds = number.checked_mul(days * 86_400).filter(|seconds| *seconds <= receipt::limits::REUSE_FOR);
-    seconds.filter(|seconds| *seconds > 0).ok_or_else(|| "at least a day, at most a hundred years".to_owned())
+    let of_days = period(text)?;
+    if of_days >= DAY { Ok(of_days) } else { Err("at least a day".to_owned()) }
 }
+
+/// Hours, days or weeks, in seconds.
+fn period(text: &str) -> Result<u64, String> {
+    let wrong = || "not a time, such as 26h, 90d or 12w".to_owned();
+    let units = [('h', DAY / 24), ('d', DAY), ('w', 7 * DAY)];
+    let unit = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(*unit)?, seconds)));
+    let (digits, unit) = unit.ok_or_else(wrong)?;
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let seconds = number.checked_mul(*unit).filter(|seconds| *seconds <= receipt::limits::REUSE_FOR);
+    seconds.filter(|seconds| *seconds > 0).ok_or_else(|| "more than nothing, at most a hundred years".to_owned())
+}
+
+/// In seconds.
+const DAY: u64 = 86_400;
 
 /// A backup of a set.
 fn which(text: &str) -> Result<Which, NameError> {
@@ -538,7 +576,8 @@ mod tests {
     fn durations() {
         assert_eq!(duration("90d"), Ok(90 * 86_400));
         assert_eq!(duration("2w"), Ok(14 * 86_400));
-        for wrong in ["", "d", "90", "0d", "-1d", "1.5d", "36526d", "99999999999999999999d", "5217w6"] {
+        assert_eq!((duration("26h"), period("26h")), (Ok(26 * 3600), Ok(26 * 3600)));
+        for wrong in ["23h", "", "d", "90", "0d", "-1d", "1.5d", "36526d", "99999999999999999999d", "5217w6"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
     }

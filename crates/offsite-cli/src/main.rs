@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         Command::Restore(arguments) => commands::restore::run(&arguments),
         Command::List(arguments) => commands::list::run(&arguments),
         Command::Files(arguments) => commands::files::run(&arguments),
+        Command::Verify(arguments) => commands::verify::run(&arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
         Command::RecoveryScript => commands::recovery_script::run(),
     };

@@ -262,6 +262,27 @@ pub(crate) fn counted(number: u64, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
+/// A table with a line for each row, below its headings; the columns in `right` stand at the right.
+pub(crate) fn table<const N: usize>(
+    headings: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+    right: &[usize],
+) -> String {
+    let rows: Vec<[String; N]> = std::iter::once(headings.map(str::to_owned)).chain(rows).collect();
+    let mut widths = [0; N];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.len().max(*width);
+        }
+    }
+    let padded = |(column, cell): (usize, &String)| {
+        let width = widths[column];
+        if right.contains(&column) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+    };
+    let line = |row: &[String; N]| row.iter().enumerate().map(padded).collect::<Vec<_>>().join("  ");
+    rows.iter().map(|row| format!("{}\n", line(row).trim_end())).collect()
+}
+
 /// A number of bytes in the largest unit that leaves something before the point.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];

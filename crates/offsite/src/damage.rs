@@ -63,6 +63,9 @@ pub enum Problem {
         /// When the store says that it was put.
         stored: OffsetDateTime,
     },
+    /// Somebody deleted it, and the store keeps what was there.
+    #[error("somebody deleted it; the store keeps it nevertheless")]
+    Hidden,
     /// There are versions of it that somebody else put.
     #[error("something else was put under its name; the oldest version is used")]
     Rewritten,

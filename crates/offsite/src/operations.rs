@@ -11,6 +11,7 @@ mod keygen;
 mod keys;
 mod list;
 pub mod restore;
+pub mod verify;
 
 pub use decrypt::{Decrypt, decrypt};
 pub use encrypt::{Encrypt, encrypt};

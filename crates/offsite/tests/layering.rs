@@ -116,7 +116,9 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
             &["operations/backups/choose", "operations/backups/slices", "operations/backups/stream"],
             &["operations/backups/open"],
             &["operations/backups"],
-            &["operations/doctor", "operations/files", "operations/list"],
+            &["operations/verify/finding"],
+            &["operations/verify/chain", "operations/verify/needs"],
+            &["operations/doctor", "operations/files", "operations/list", "operations/verify"],
             &[
                 "operations/restore/entry",
                 "operations/restore/error",
@@ -151,6 +153,7 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
                 "commands/list",
                 "commands/recovery_script",
                 "commands/restore",
+                "commands/verify",
             ],
         ],
     ),

@@ -95,7 +95,7 @@ fn as_json(all: &[Found]) -> String {
 const HEADINGS: [&str; 9] = ["HOST", "SET", "BACKUP", "START (UTC)", "STATUS", "FILES", "SIZE", "STORED", "ORIGIN"];
 
 /// Which columns hold numbers.
-const RIGHT: std::ops::Range<usize> = 5..8;
+const RIGHT: [usize; 3] = [5, 6, 7];
 
 fn as_table(all: &[Found]) -> String {
     let row = |found: &Found| {
@@ -111,17 +111,5 @@ fn as_table(all: &[Found]) -> String {
             origin(found).to_owned(),
         ]
     };
-    let rows: Vec<[String; 9]> = std::iter::once(HEADINGS.map(str::to_owned)).chain(all.iter().map(row)).collect();
-    let mut widths = [0; 9];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.len().max(*width);
-        }
-    }
-    let padded = |(column, cell): (usize, &String)| {
-        let width = widths[column];
-        if RIGHT.contains(&column) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
-    };
-    let line = |row: &[String; 9]| row.iter().enumerate().map(padded).collect::<Vec<_>>().join("  ");
-    rows.iter().map(|row| format!("{}\n", line(row).trim_end())).collect()
+    words::table(HEADINGS, all.iter().map(row), &RIGHT)
 }

@@ -15,7 +15,10 @@ mod stream;
 
 pub use choose::{Which, choose, signers};
 pub use find::{Found, Scope, survey};
+pub(in crate::operations) use find::{Listing, listings, read_all};
+pub(in crate::operations) use objects::get;
 pub use open::Backup;
 pub use selection::Selection;
+pub(in crate::operations) use slices::checksums;
 pub use slices::{OpenedSlice, SliceReader};
 pub use stream::Plaintext;

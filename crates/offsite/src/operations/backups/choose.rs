@@ -31,7 +31,7 @@ pub enum Which {
 /// count; [`Error::Store`].
 pub fn choose(store: &dyn store::Read, scope: &Scope, which: Which, pins: &Pins, events: &dyn Events) -> Result<Found> {
     let none = || Error::NoBackup { host: scope.host.clone(), set: scope.set.clone() };
-    let mut listings = find::listings(store, scope, events)?;
+    let mut listings = find::listings(store, scope, &mut |stray| events.damage(&stray))?;
     let (host, set) = one_set(&listings)?.ok_or_else(none)?;
     let wanted = match which {
         Which::Latest => None,
@@ -93,7 +93,7 @@ fn one_set(listings: &[Listing]) -> Result<Option<(HostName, SetName)>> {
 
 /// Who signed these backups of one set, by the time of their first one.
 #[must_use]
-pub fn signers(backups: &[Found]) -> Vec<SignerDates> {
+pub fn signers<'f>(backups: impl IntoIterator<Item = &'f Found>) -> Vec<SignerDates> {
     let mut dates = BTreeMap::<Fingerprint, (BackupId, BackupId)>::new();
     for found in backups {
         let backup = found.name.backup;

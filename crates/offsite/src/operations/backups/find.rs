@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::hashes::{Fingerprint, Hashed};
 use crate::names::{BackupName, Folder, HostName, SetName};
+use crate::ordered::in_order;
 use crate::pins::{Pins, Verdict};
 use crate::receipt::{self, Counts, Given, Receipt, Status};
 use crate::store::{self, Reason};
@@ -86,6 +87,11 @@ impl Found {
         rewritten.into_iter().chain(self.distrust())
     }
 
+    /// That somebody deleted its receipt, if that is so.
+    pub(in crate::operations) fn hiding(&self) -> Option<Damage> {
+        self.hidden.then(|| Damage { object: self.name.receipt(), problem: Problem::Hidden })
+    }
+
     /// When the backup started, as it says itself.
     #[must_use]
     pub fn start(&self) -> OffsetDateTime {
@@ -100,8 +106,8 @@ impl Found {
 }
 
 /// A receipt that is listed and not yet read.
-pub(super) struct Listing {
-    pub(super) name: BackupName,
+pub(in crate::operations) struct Listing {
+    pub(in crate::operations) name: BackupName,
     stored: OffsetDateTime,
     /// Whether there is more than one version of it, or it is hidden.
     disturbed: bool,
@@ -121,7 +127,8 @@ pub fn survey(
     events: &dyn Events,
     each: &mut dyn FnMut(Found, Receipt),
 ) -> Result<()> {
-    read_all(store, &listings(store, scope, events)?, pins, &mut |read| {
+    let mut stray = |stray| events.damage(&stray);
+    read_all(store, &listings(store, scope, &mut stray)?, pins, &mut |read| {
         match read {
             Ok((found, receipt)) => each(found, receipt),
             Err(damage) => events.damage(&damage),
@@ -130,26 +137,43 @@ pub fn survey(
     })
 }
 
-/// Reads and verifies these receipts, one at a time, but for those that are no longer there.
-pub(super) fn read_all(
+/// Reads and verifies these receipts, several at once, and hands them to `each` in their order, but for those
+/// that are no longer there.
+pub(in crate::operations) fn read_all(
     store: &dyn store::Read,
     listings: &[Listing],
     pins: &Pins,
     each: &mut dyn FnMut(Result<(Found, Receipt), Damage>) -> Result<()>,
 ) -> Result<()> {
-    for listing in listings {
-        match read(store, listing, pins) {
-            Ok(Some(read)) => each(Ok(read))?,
-            Ok(None) => {}
-            Err(Error::Damage(damage)) => each(Err(damage))?,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+    let threads = store.at_once().min(listings.len()).max(1);
+    let ((), read) = in_order(
+        threads,
+        1,
+        2 * threads,
+        || (),
+        |(), listing| read(store, listing, pins),
+        |jobs| {
+            let _ = listings.iter().try_for_each(|listing| jobs.push(listing));
+        },
+        |mut read| {
+            read.try_for_each(|read| match read {
+                Ok(Some(read)) => each(Ok(read)),
+                Ok(None) => Ok(()),
+                Err(Error::Damage(damage)) => each(Err(damage)),
+                Err(error) => Err(error),
+            })
+        },
+    );
+    read
 }
 
-/// The names of all receipts in the scope, in order.
-pub(super) fn listings(store: &dyn store::Read, scope: &Scope, events: &dyn Events) -> Result<Vec<Listing>> {
+/// The names of all receipts in the scope, in order. What lies among them and is not named as one goes to
+/// `stray`.
+pub(in crate::operations) fn listings(
+    store: &dyn store::Read,
+    scope: &Scope,
+    stray: &mut dyn FnMut(Damage),
+) -> Result<Vec<Listing>> {
     let mut listings = Vec::new();
     store.list(&scope.folder(), &mut |listed| {
         match BackupName::of_receipt(&listed.object) {
@@ -158,7 +182,7 @@ pub(super) fn listings(store: &dyn store::Read, scope: &Scope, events: &dyn Even
                 listings.push(Listing { name, stored: listed.time, disturbed, hidden: listed.hidden });
             }
             Some(_) => {}
-            None => events.damage(&Damage { object: listed.object, problem: Problem::NotAReceipt }),
+            None => stray(Damage { object: listed.object, problem: Problem::NotAReceipt }),
         }
         ControlFlow::Continue(())
     })?;

@@ -12,7 +12,7 @@ use crate::store::{self, Reason};
 
 /// Gets an object that must be so long and have this hash. Where the store keeps versions, one of them
 /// may be it, whatever became of the object since.
-pub(super) fn get(store: &dyn store::Read, object: &ObjectName, expected: Hashed) -> Result<Vec<u8>> {
+pub(in crate::operations) fn get(store: &dyn store::Read, object: &ObjectName, expected: Hashed) -> Result<Vec<u8>> {
     get_in(store, object, expected, Vec::new())
 }
 

@@ -8,7 +8,7 @@ use cms::{PrivateKey, SliceOpener, StreamKind};
 use offsite_cms as cms;
 
 use super::objects;
-use crate::checksums;
+use crate::checksums::{Checksum, Reader};
 use crate::damage::{Damage, Problem};
 use crate::error::{Error, Result};
 use crate::hashes::{Hashed, Sha256};
@@ -68,6 +68,13 @@ struct Run {
 struct Known {
     size: u32,
     sha256: Sha256,
+}
+
+impl From<Checksum> for Known {
+    fn from(slice: Checksum) -> Self {
+        let size = u32::try_from(slice.size).expect("no slice is longer than 2^29 bytes");
+        Self { size, sha256: slice.sha256 }
+    }
 }
 
 impl<'a> SliceReader<'a> {
@@ -160,6 +167,24 @@ impl Run {
     }
 }
 
+/// The slices that a run has put, as its list of them says.
+///
+/// # Errors
+///
+/// [`Error::Damage`], [`Error::Store`].
+pub(in crate::operations) fn checksums(
+    store: &dyn store::Read,
+    run: &BackupName,
+    contents: Hashed,
+) -> Result<Vec<Checksum>> {
+    let list = List::get(store, run, contents)?;
+    let mut slices = Vec::new();
+    match list.read(|slice| slices.push(slice)) {
+        Ok(()) => Ok(slices),
+        Err(problem) => Err(list.damage(problem)),
+    }
+}
+
 /// A run's list of its slices, as it is stored.
 struct List {
     object: ObjectName,
@@ -178,11 +203,10 @@ impl List {
     }
 
     /// Hands out each slice, in order of their numbers from 0.
-    fn read(&self, mut each: impl FnMut(u32, Known)) -> Result<(), Problem> {
-        let mut reader = checksums::Reader::new(&self.bytes[..]);
+    fn read(&self, mut each: impl FnMut(Checksum)) -> Result<(), Problem> {
+        let mut reader = Reader::new(&self.bytes[..]);
         while let Some(slice) = reader.next_slice().map_err(Problem::Checksums)? {
-            let size = u32::try_from(slice.size).expect("no slice is longer than 2^29 bytes");
-            each(slice.number, Known { size, sha256: slice.sha256 });
+            each(slice);
         }
         Ok(())
     }
@@ -190,7 +214,7 @@ impl List {
     /// All slices: those of the backup's own run, which its receipt counts.
     fn all(self, receipt: &Receipt) -> Result<Run> {
         let mut slices = Vec::new();
-        if let Err(problem) = self.read(|_, slice| slices.push(slice)) {
+        if let Err(problem) = self.read(|slice| slices.push(Known::from(slice))) {
             return Err(self.damage(problem));
         }
         let (found, expected) = (slices.len() as u64, receipt.slices);
@@ -210,7 +234,8 @@ impl List {
         let mut starts = Vec::with_capacity(ranges.len());
         let mut left = ranges.iter().peekable();
         let mut listed = 0_u64;
-        let read = self.read(|number, slice| {
+        let read = self.read(|slice| {
+            let number = slice.number;
             listed += 1;
             // Numbers have no gaps, so that this passes over one range at most.
             left.next_if(|range| range.last < number);
@@ -218,7 +243,7 @@ impl List {
                 if number == range.first {
                     starts.push((**range, slices.len()));
                 }
-                slices.push(slice);
+                slices.push(slice.into());
             }
         });
         if let Err(problem) = read {

@@ -1,0 +1,181 @@
+//! `offsite verify`
+
+use std::collections::BTreeSet;
+use std::io::{self, Write as _};
+
+use offsite::operations::verify::{Finding, Set, Share, Verified, Verify, What, verify};
+use offsite::receipt::rfc_3339;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::commands::{Failure, OpenStore, conclude, random, seconds, written};
+use crate::terminal::{self, Progress};
+use crate::{arguments, words};
+
+/// The JSON report. Keys are only ever added.
+#[derive(Serialize)]
+struct Report<'a> {
+    sets: Vec<SetReport<'a>>,
+    findings: Vec<FindingReport>,
+    objects: u64,
+    hashed_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct SetReport<'a> {
+    host: &'a str,
+    set: &'a str,
+    backups: usize,
+    /// The latest backup that counts; null where none does.
+    latest: Option<String>,
+    /// When it started, or was stored, if that was earlier.
+    time: Option<String>,
+    status: Option<String>,
+    stored_bytes: u64,
+    findings: usize,
+}
+
+#[derive(Serialize)]
+struct FindingReport {
+    host: Option<String>,
+    set: Option<String>,
+    kind: &'static str,
+    /// The first object that is wrong.
+    object: Option<String>,
+    text: String,
+    remedy: &'static str,
+}
+
+pub(crate) fn run(arguments: &arguments::Verify) -> Result<(), Failure> {
+    let progress = Progress::silent();
+    let source = OpenStore::new(&arguments.store, &progress)?;
+    let data = match arguments.data {
+        Some(percent) => Some(Share { percent, seed: random()? }),
+        None => None,
+    };
+    if data.is_some() {
+        progress.show(None, None);
+    }
+    let verified = verify(&Verify {
+        store: &*source.store,
+        scope: &source.scope,
+        pins: &source.pins,
+        now: OffsetDateTime::now_utc(),
+        max_age: arguments.max_age.map(seconds),
+        retention: arguments.retention.map(seconds),
+        data,
+        events: &progress,
+    });
+    progress.clear();
+    conclude(verified.map_err(Failure::from).and_then(|verified| report(&verified, arguments.json)), &progress)
+}
+
+fn report(verified: &Verified, json: bool) -> Result<(), Failure> {
+    let text = if json { as_json(verified) } else { as_table(verified) };
+    written(io::stdout().write_all(text.as_bytes()))?;
+    if verified.findings.is_empty() {
+        return Ok(());
+    }
+    verified.findings.iter().for_each(|finding| terminal::error(&finding.to_string()));
+    let remedies: BTreeSet<&str> = verified.findings.iter().map(remedy).collect();
+    remedies.into_iter().for_each(terminal::hint);
+    Err(Failure::Damaged)
+}
+
+fn as_json(verified: &Verified) -> String {
+    let report = Report {
+        sets: verified.sets.iter().map(set_report).collect(),
+        findings: verified.findings.iter().map(finding_report).collect(),
+        objects: verified.objects,
+        hashed_bytes: verified.hashed,
+    };
+    // Strings and numbers: nothing that JSON could refuse.
+    let mut text = serde_json::to_string_pretty(&report).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+fn set_report(set: &Set) -> SetReport<'_> {
+    let latest = set.latest.as_ref();
+    SetReport {
+        host: set.host.as_str(),
+        set: set.set.as_str(),
+        backups: set.backups,
+        latest: latest.map(|found| found.name.backup.to_string()),
+        time: latest.map(|found| rfc_3339(found.time())),
+        status: latest.map(|found| found.status.to_string()),
+        stored_bytes: set.stored_bytes,
+        findings: set.findings,
+    }
+}
+
+fn finding_report(finding: &Finding) -> FindingReport {
+    let object = match &finding.what {
+        What::Object { damage, .. } => Some(damage.object.to_string()),
+        _ => None,
+    };
+    FindingReport {
+        host: finding.of.as_ref().map(|(host, _)| host.to_string()),
+        set: finding.of.as_ref().map(|(_, set)| set.to_string()),
+        kind: kind(&finding.what),
+        object,
+        text: finding.to_string(),
+        remedy: remedy(finding),
+    }
+}
+
+fn kind(what: &What) -> &'static str {
+    match what {
+        What::Object { .. } => "object",
+        What::ReceiptMissing { .. } => "receipt-missing",
+        What::ReceiptReplaced { .. } => "receipt-replaced",
+        What::Forked { .. } => "forked",
+        What::SeveralSigners(_) => "several-signers",
+        What::TooOld(_) => "too-old",
+        _ => "other",
+    }
+}
+
+/// What to do about a finding.
+fn remedy(finding: &Finding) -> &'static str {
+    match &finding.what {
+        What::Object { backups, .. } if !backups.is_empty() => {
+            "where data are damaged, run `offsite backup --full` on the host: the next backup needs nothing of them"
+        }
+        What::Object { .. } => "look at who else may write receipts into the store, and pin signers with --signer",
+        What::ReceiptMissing { .. } => {
+            "where backups are removed by rule, say so with --retention; otherwise see who may delete"
+        }
+        What::TooOld(_) => "see on the host why backups have stopped; `offsite doctor` tries what they need",
+        What::SeveralSigners(_) => "say with --signer which to trust, by what you know of it from the server itself",
+        _ => {
+            "see whether the host, or its state, was copied or brought back from an earlier time; if not, \
+              somebody else has its signing key"
+        }
+    }
+}
+
+const HEADINGS: [&str; 7] = ["HOST", "SET", "BACKUPS", "LATEST (UTC)", "STATUS", "STORED", "FINDINGS"];
+
+fn as_table(verified: &Verified) -> String {
+    let row = |set: &Set| {
+        let latest = set.latest.as_ref();
+        [
+            set.host.to_string(),
+            set.set.to_string(),
+            set.backups.to_string(),
+            latest.map_or("none".to_owned(), |found| words::date_and_time(found.time())),
+            latest.map_or("-".to_owned(), |found| found.status.to_string()),
+            words::size(set.stored_bytes),
+            set.findings.to_string(),
+        ]
+    };
+    let mut text = words::table(HEADINGS, verified.sets.iter().map(row), &[2, 5, 6]);
+    text.push_str(&words::counted(verified.objects, "object"));
+    text.push_str(" looked at");
+    if verified.hashed > 0 {
+        text.push_str(&format!(", {} read and compared", words::size(verified.hashed)));
+    }
+    text.push('\n');
+    text
+}

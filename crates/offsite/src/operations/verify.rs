@@ -1,0 +1,199 @@
+//! `verify`: whether a store holds what its backups need, by whom they are, and since when there is none.
+//! From the store alone: receipts are signed and chained, and list the hashes of what is encrypted, so it
+//! needs no key.
+
+mod chain;
+mod finding;
+mod needs;
+
+use time::{Duration, OffsetDateTime};
+
+use crate::damage::Damage;
+use crate::error::{Error, Result};
+use crate::events::{Events, Warning};
+use crate::names::{HostName, ObjectName, SetName};
+use crate::operations::backups::{self, Found, Scope};
+use crate::pins::Pins;
+use crate::receipt::{Link, Receipt};
+use crate::store;
+
+use chain::Linked;
+pub use finding::{Finding, What};
+use needs::Needs;
+
+/// What to verify, and how.
+pub struct Verify<'a> {
+    /// The store.
+    pub store: &'a dyn store::Read,
+    /// Which of its backups.
+    pub scope: &'a Scope,
+    /// Whose backups are trusted.
+    pub pins: &'a Pins,
+    /// The time now.
+    pub now: OffsetDateTime,
+    /// How old the latest backup of each set may be.
+    pub max_age: Option<Duration>,
+    /// How long backups are kept: older ones may have been removed by rule, in part or wholly.
+    pub retention: Option<Duration>,
+    /// How much is got and hashed; without it only presence and length are compared.
+    pub data: Option<Share>,
+    /// Hears of bytes that are hashed, and of what stops nothing.
+    pub events: &'a dyn Events,
+}
+
+/// A share of all objects, chosen at random.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// Of a hundred.
+    pub percent: u8,
+    /// What decides on each object. Whoever knows it knows what is not looked at.
+    pub seed: [u8; 32],
+}
+
+impl Share {
+    fn takes(&self, object: &ObjectName) -> bool {
+        let hash = blake3::keyed_hash(&self.seed, object.as_str().as_bytes());
+        let number = hash.as_bytes().iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        number % 100 < u64::from(self.percent)
+    }
+}
+
+/// What was found in a store.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// The sets that have receipts, by host and set.
+    pub sets: Vec<Set>,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// How many objects the backups need, receipts aside.
+    pub objects: u64,
+    /// How many bytes were got and hashed, beside receipts and lists of slices.
+    pub hashed: u64,
+}
+
+/// The backups of a set.
+#[derive(Debug)]
+pub struct Set {
+    /// The host.
+    pub host: HostName,
+    /// The set.
+    pub set: SetName,
+    /// How many backups count.
+    pub backups: usize,
+    /// The latest of them.
+    pub latest: Option<Found>,
+    /// Bytes that all of them have put.
+    pub stored_bytes: u64,
+    /// How many findings there are.
+    pub findings: usize,
+}
+
+/// Verifies the backups in the scope.
+///
+/// # Errors
+///
+/// [`Error::NoBackup`] where a host or set was named and has none; [`Error::Store`].
+pub fn verify(what: &Verify<'_>) -> Result<Verified> {
+    let Verify { store, scope, .. } = what;
+    let mut verified = Verified::default();
+    let mut stray = |damage| verified.findings.push(Finding { of: None, what: receipt_is(damage) });
+    let listings = backups::listings(*store, scope, &mut stray)?;
+    if listings.is_empty() && **scope != Scope::default() {
+        return Err(Error::NoBackup { host: scope.host.clone(), set: scope.set.clone() });
+    }
+    for listings in
+        listings.chunk_by(|one, other| (&one.name.host, &one.name.set) == (&other.name.host, &other.name.set))
+    {
+        what.set(listings, &mut verified)?;
+    }
+    if what.pins.is_empty() && verified.sets.iter().any(|set| set.backups > 0) {
+        what.events.warn(Warning::OriginNotProven);
+    }
+    Ok(verified)
+}
+
+fn receipt_is(damage: Damage) -> What {
+    What::Object { damage, others: 0, backups: Vec::new() }
+}
+
+impl Verify<'_> {
+    /// Verifies one set.
+    fn set(&self, listings: &[backups::Listing], verified: &mut Verified) -> Result<()> {
+        let Some(first) = listings.first() else { return Ok(()) };
+        let name = &first.name;
+        let (mut counting, mut findings) = (Vec::<(Found, Receipt)>::new(), Vec::new());
+        backups::read_all(self.store, listings, self.pins, &mut |read| {
+            match read {
+                Ok((found, receipt)) => {
+                    findings.extend(found.findings().chain(found.hiding()).map(receipt_is));
+                    if found.distrust().is_none() {
+                        counting.push((found, receipt));
+                    }
+                }
+                Err(damage) => findings.push(receipt_is(damage)),
+            }
+            Ok(())
+        })?;
+        findings.extend(self.signers(&counting));
+        let linked: Vec<Linked> = counting.iter().map(linked).collect();
+        findings.extend(chain::check(&linked, self.kept_since()));
+
+        let latest = counting.iter().map(|(found, _)| found).max_by_key(|found| (found.time(), found.stored));
+        let mut needs = Needs::new(name.clone());
+        for (found, receipt) in &counting {
+            // Of what is old some may be gone, but not of the latest, which is always kept.
+            let is_kept = self.kept_since().is_none_or(|since| found.start() >= since);
+            if is_kept || latest.is_some_and(|latest| latest.name == found.name) {
+                needs.add(receipt);
+            }
+        }
+        needs.look(self.store)?;
+        if let Some(share) = self.data {
+            verified.hashed += needs.hash(self.store, &|object| share.takes(object), self.events)?;
+        }
+        let (objects, wrong) = needs.into_findings();
+        findings.extend(wrong);
+        findings.extend(self.age(latest));
+
+        verified.objects += objects;
+        verified.sets.push(Set {
+            host: name.host.clone(),
+            set: name.set.clone(),
+            backups: counting.len(),
+            latest: latest.cloned(),
+            stored_bytes: counting.iter().map(|(found, _)| found.stored_bytes).sum(),
+            findings: findings.len(),
+        });
+        let of = (name.host.clone(), name.set.clone());
+        verified.findings.extend(findings.into_iter().map(|what| Finding { of: Some(of.clone()), what }));
+        Ok(())
+    }
+
+    /// Backups from before this may have been removed by rule.
+    fn kept_since(&self) -> Option<OffsetDateTime> {
+        self.retention.and_then(|retention| self.now.checked_sub(retention))
+    }
+
+    fn signers(&self, counting: &[(Found, Receipt)]) -> Option<What> {
+        if !self.pins.is_empty() {
+            return None;
+        }
+        let signers = backups::signers(counting.iter().map(|(found, _)| found));
+        (signers.len() > 1).then_some(What::SeveralSigners(signers))
+    }
+
+    fn age(&self, latest: Option<&Found>) -> Option<What> {
+        let latest = latest.map(Found::time);
+        let is_too_old = |time| self.max_age.is_some_and(|max_age| self.now - time > max_age);
+        // A set without any backup that counts is as old as can be.
+        latest.is_none_or(is_too_old).then_some(What::TooOld(latest))
+    }
+}
+
+fn linked((found, receipt): &(Found, Receipt)) -> Linked {
+    Linked {
+        own: Link { backup: receipt.backup, sha256: found.receipt.sha256 },
+        previous: receipt.previous,
+        unconfirmed: receipt.unconfirmed.clone(),
+    }
+}
