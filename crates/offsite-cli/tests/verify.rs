@@ -31,7 +31,7 @@ fn attacked() -> Host {
 }
 
 /// What each attack can name: `$B1` to `$B3` are the backups of `here`, `$T` is that of `there`; `R` and `D` are the
-/// folders of receipts and data of `here`.
+/// folders of receipts and data of `here`; `forge` makes a backup of `here` by a signing key, from another machine.
 const NAMES: &str = r#"
     cp -a store "$CASE"; cd "$CASE"
     read -r B1 B2 B3 <<<"$(ls receipts/here/default | sed 's/\.p7s$//' | tr '\n' ' ')"
@@ -40,6 +40,11 @@ const NAMES: &str = r#"
     flip() {
         printf "\\x$(printf %02x $(($(od -An -tu1 -j "$2" -N 1 "$1") ^ 1)))" |
             dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+    }
+    forge() {
+        cd ..
+        OFFSITE_STORE=$PWD/$CASE OFFSITE_SIGNING_KEY=$PWD/$1 OFFSITE_STATE_DIR=$PWD/tmp/$CASE.state \
+            "$OFFSITE" backup -r cert.pem --host here "$2" 2>/dev/null
     }
 "#;
 
@@ -105,32 +110,26 @@ const ATTACKS: [Attack; 32] = [
     attack("the newest receipt removed, unseen", "rm $R/$B3.p7s", PINS, ""),
     attack(
         "a forgery by whoever has the certificate",
-        r#"cd ..; OFFSITE_STORE=$PWD/$CASE OFFSITE_SIGNING_KEY=$PWD/tmp/$CASE.pem OFFSITE_STATE_DIR=$PWD/tmp/$CASE.state \
-            "$OFFSITE" backup -r cert.pem --host here signers 2>/dev/null"#,
+        "forge tmp/$CASE.pem signers",
         PINS,
         "its signer is not trusted for this host",
     ),
     attack(
         "a forgery, without pins",
-        r#"cd ..; OFFSITE_STORE=$PWD/$CASE OFFSITE_SIGNING_KEY=$PWD/tmp/$CASE.pem OFFSITE_STATE_DIR=$PWD/tmp/$CASE.state \
-            "$OFFSITE" backup -r cert.pem --host here signers 2>/dev/null"#,
+        "forge tmp/$CASE.pem signers",
         "",
         "here/default: the backups are of several signers: ",
     ),
     attack(
         "a forgery with the key of another host",
-        r#"cd ..; OFFSITE_STORE=$PWD/$CASE OFFSITE_SIGNING_KEY=$PWD/there.pem OFFSITE_STATE_DIR=$PWD/tmp/$CASE.state \
-            "$OFFSITE" backup -r cert.pem --host here signers 2>/dev/null"#,
+        "forge there.pem signers",
         PINS,
         "its signer is not trusted for this host",
     ),
     attack(
         "a copy of the host, gone on from an earlier state",
-        // The chain goes on from where the third backup had begun.
-        r#"cd ..; rm -rf tmp/$CASE.state; cp -a state tmp/$CASE.state
-           OFFSITE_STORE=$PWD/$CASE OFFSITE_STATE_DIR=$PWD/tmp/$CASE.state "$OFFSITE" backup -r cert.pem --host here tree 2>/dev/null
-           rm -rf tmp/$CASE.state; cp -a state tmp/$CASE.state
-           OFFSITE_STORE=$PWD/$CASE OFFSITE_STATE_DIR=$PWD/tmp/$CASE.state "$OFFSITE" backup -r cert.pem --host here tree 2>/dev/null"#,
+        // Both go on from the third backup.
+        "for copy in 1 2; do rm -rf ../tmp/$CASE.state; cp -a ../state ../tmp/$CASE.state; (forge signing-key.pem tree); done",
         PINS,
         "here/default: several receipts follow that of ",
     ),
