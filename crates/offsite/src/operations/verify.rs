@@ -138,7 +138,7 @@ impl Verify<'_> {
         let linked: Vec<Linked> = counting.iter().map(linked).collect();
         findings.extend(chain::check(&linked, self.kept_since()));
 
-        let latest = counting.iter().map(|(found, _)| found).max_by_key(|found| (found.time(), found.stored));
+        let latest = counting.iter().map(|(found, _)| found).max_by_key(|found| found.recency());
         let mut needs = Needs::new(name.clone());
         for (found, receipt) in &counting {
             // Of what is old some may be gone, but not of the latest, which is always kept.

@@ -74,8 +74,7 @@ pub fn choose(store: &dyn store::Read, scope: &Scope, which: Which, pins: &Pins,
     }
     let chosen = match wanted {
         Some(wanted) => counting.into_iter().find(|found| found.name == wanted),
-        // Times are to the second; of equal ones that which was put last comes last in the chain.
-        None => counting.into_iter().max_by_key(|found| (found.time(), found.stored, found.name.backup)),
+        None => counting.into_iter().max_by_key(Found::recency),
     };
     chosen.ok_or_else(none)
 }

@@ -8,7 +8,7 @@ use crate::damage::{Damage, Problem};
 use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::hashes::{Fingerprint, Hashed};
-use crate::names::{BackupName, Folder, HostName, SetName};
+use crate::names::{BackupId, BackupName, Folder, HostName, SetName};
 use crate::ordered::in_order;
 use crate::pins::{Pins, Verdict};
 use crate::receipt::{self, Counts, Given, Receipt, Status};
@@ -96,6 +96,12 @@ impl Found {
     #[must_use]
     pub fn start(&self) -> OffsetDateTime {
         self.name.backup.start()
+    }
+
+    /// The latest backup has the greatest. Times are to the second; of equal ones that which was put last
+    /// comes last in the chain.
+    pub(in crate::operations) fn recency(&self) -> (OffsetDateTime, OffsetDateTime, BackupId) {
+        (self.time(), self.stored, self.name.backup)
     }
 
     /// The time that counts: a clock that ran ahead does not make a backup the latest for long.
