@@ -513,10 +513,10 @@ fn moment(text: &str) -> Result<OffsetDateTime, String> {
     OffsetDateTime::parse(&whole, &Rfc3339).map_err(|_| "not a time such as 2026-11-23T07:45:00Z".to_owned())
 }
 
-/// Days or weeks, in seconds.
+/// A day or more, in seconds.
 fn duration(text: &str) -> Result<u64, String> {
-    let of_days = period(text)?;
-    if of_days >= DAY { Ok(of_days) } else { Err("at least a day".to_owned()) }
+    let seconds = period(text)?;
+    if seconds >= DAY { Ok(seconds) } else { Err("at least a day".to_owned()) }
 }
 
 /// Hours, days or weeks, in seconds.

@@ -6,9 +6,9 @@ use std::io::{self, Write as _};
 use offsite::operations::verify::{Finding, Set, Share, Verified, Verify, What, verify};
 use offsite::receipt::rfc_3339;
 use serde::Serialize;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
-use crate::commands::{Failure, OpenStore, conclude, random, seconds, written};
+use crate::commands::{Failure, OpenStore, conclude, random, written};
 use crate::terminal::{self, Progress};
 use crate::{arguments, words};
 
@@ -68,6 +68,10 @@ pub(crate) fn run(arguments: &arguments::Verify) -> Result<(), Failure> {
     });
     progress.clear();
     conclude(verified.map_err(Failure::from).and_then(|verified| report(&verified, arguments.json)), &progress)
+}
+
+fn seconds(number: u64) -> Duration {
+    Duration::seconds(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 fn report(verified: &Verified, json: bool) -> Result<(), Failure> {

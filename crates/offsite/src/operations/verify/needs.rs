@@ -14,6 +14,7 @@ use crate::events::Events;
 use crate::hashes::Hashed;
 use crate::names::{BackupFile, BackupId, BackupName, Folder, ObjectName};
 use crate::operations::backups;
+use crate::plan::SliceName;
 use crate::receipt::{Receipt, SliceRange};
 use crate::store::{self, Listed};
 
@@ -25,8 +26,6 @@ pub(super) struct Needs {
     files: BTreeMap<(BackupId, BackupFile), Vec<File>>,
     runs: BTreeMap<BackupId, Vec<Run>>,
     wrong: Wrong,
-    /// How many objects are needed.
-    objects: u64,
 }
 
 struct File {
@@ -65,7 +64,7 @@ impl Needs {
     /// Nothing yet, of the set of this backup.
     pub(super) fn new(name: BackupName) -> Self {
         let (files, runs) = (BTreeMap::new(), BTreeMap::new());
-        Self { name, files, runs, wrong: Wrong::default(), objects: 0 }
+        Self { name, files, runs, wrong: Wrong::default() }
     }
 
     /// Adds what a backup needs. They come by ascending id.
@@ -126,11 +125,8 @@ impl Needs {
         let folder: Folder = format!("data/{host}/{set}").parse().expect("a host and a set are names of folders");
         let prefix = format!("{}/", folder.as_str());
         store.list(&folder, &mut |listed| {
-            let name = listed.object.as_str().strip_prefix(&prefix).and_then(|name| name.split_once('/'));
-            if let Some((backup, file)) = name
-                && let Ok(backup) = backup.parse()
-            {
-                self.listed(backup, file, &listed);
+            if let Some(name) = listed.object.as_str().strip_prefix(&prefix) {
+                self.listed(name, &listed);
             }
             ControlFlow::Continue(())
         })?;
@@ -141,7 +137,7 @@ impl Needs {
     /// Gets each run's list of its slices.
     fn get_lists(&mut self, store: &dyn store::Read) -> Result<()> {
         let name = &self.name;
-        let (wrong, objects) = (Mutex::new(&mut self.wrong), Mutex::new(&mut self.objects));
+        let wrong = Mutex::new(&mut self.wrong);
         let runs = self.runs.iter_mut().flat_map(|(backup, runs)| runs.iter_mut().map(move |run| (*backup, run)));
         at_once::for_each(store.at_once(), runs, |(backup, run)| {
             let name = name.sibling(backup);
@@ -150,8 +146,6 @@ impl Needs {
                 Err(Error::Damage(damage)) => Some(damage.problem),
                 Err(error) => return Err(error),
             };
-            let needed = run.slices.iter().filter(|(_, state)| *state == State::NotListed).count() as u64;
-            **objects.lock().unwrap_or_else(PoisonError::into_inner) += needed;
             if let Some(problem) = problem {
                 let damage = Damage { object: name.file(BackupFile::Checksums), problem };
                 let needed_by = run.needed.iter().map(|(backup, _)| *backup);
@@ -159,7 +153,6 @@ impl Needs {
             }
             Ok(())
         })?;
-        self.objects += self.files.values().map(|files| files.len() as u64).sum::<u64>();
         for ((backup, file), files) in &mut self.files {
             let Some(runs) = self.runs.get(backup).filter(|_| *file == BackupFile::Checksums) else { continue };
             for known in files {
@@ -170,19 +163,21 @@ impl Needs {
         Ok(())
     }
 
-    /// Notes what a store lists.
-    fn listed(&mut self, run: BackupId, file: &str, listed: &Listed) {
+    /// Notes what a store lists, by its name in the set's folder.
+    fn listed(&mut self, name: &str, listed: &Listed) {
         let wrong = &mut self.wrong;
-        if let Some(number) = slice_number(file) {
-            for of_list in self.runs.get_mut(&run).into_iter().flatten() {
+        if let Ok(SliceName { backup, number }) = name.parse() {
+            for of_list in self.runs.get_mut(&backup).into_iter().flatten() {
                 let Run { slices, needed, .. } = of_list;
                 if let Some((slice, state)) = slices.get_mut(number as usize)
                     && *state == State::NotListed
                 {
-                    *state = compared(run, listed, slice.size, wrong, || needing(needed, number));
+                    *state = compared(backup, listed, slice.size, wrong, || needing(needed, number));
                 }
             }
-        } else if let Ok(file) = file.parse::<BackupFile>() {
+        } else if let Some((run, file)) = name.split_once('/')
+            && let (Ok(run), Ok(file)) = (run.parse(), file.parse())
+        {
             for known in self.files.get_mut(&(run, file)).into_iter().flatten() {
                 if known.state == State::Wrong {
                     continue;
@@ -197,7 +192,7 @@ impl Needs {
     }
 
     fn note_missing(&mut self) {
-        for ((backup, file), files) in &mut self.files {
+        for ((backup, file), files) in &self.files {
             let object = self.name.sibling(*backup).file(*file);
             for file in files.iter().filter(|file| file.state == State::NotListed) {
                 let damage = Damage { object: object.clone(), problem: Problem::Missing };
@@ -263,7 +258,10 @@ impl Needs {
 
     /// How many objects are needed, and what is wrong with them.
     pub(super) fn into_findings(self) -> (u64, impl Iterator<Item = What>) {
-        (self.objects, self.wrong.into_findings())
+        let needed = |run: &Run| run.slices.iter().filter(|(_, state)| *state != State::NotNeeded).count();
+        let slices: usize = self.runs.values().flatten().map(needed).sum();
+        let files: usize = self.files.values().map(Vec::len).sum();
+        ((slices + files) as u64, self.wrong.into_findings())
     }
 }
 
@@ -318,11 +316,6 @@ fn needing(needed: &[(BackupId, Vec<SliceRange>)], number: u32) -> Vec<BackupId>
         ranges.get(after).is_some_and(|range| range.first <= number)
     };
     needed.iter().filter(|(_, ranges)| needs(ranges)).map(|(backup, _)| *backup).collect()
-}
-
-fn slice_number(file: &str) -> Option<u32> {
-    let number = file.strip_prefix("slice-")?.strip_suffix(".p7m")?.parse().ok()?;
-    (file == format!("slice-{number:08}.p7m")).then_some(number)
 }
 
 /// What is wrong, by run: a lost folder is one finding, and not one for each of its objects.
