@@ -7,6 +7,7 @@
 pub use offsite_cms as cms;
 
 pub mod archive;
+mod as_text;
 mod at_once;
 pub mod checksums;
 mod chunks;

@@ -3,12 +3,12 @@
 
 use std::fmt::{self, Display, Formatter};
 use std::io;
-use std::str::FromStr;
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::blocks::damaged;
+use crate::as_text::{text, texts};
 use crate::hashes::{Fingerprint, Hashed, Sha256};
 use crate::index::{Place, order};
 use crate::names::BackupId;
@@ -159,38 +159,6 @@ impl AsRef<Begun> for Begun {
 impl AsRef<Begun> for Last {
     fn as_ref(&self) -> &Begun {
         &self.begun
-    }
-}
-
-fn parsed<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(text: &str) -> Result<T, D::Error> {
-    text.parse().map_err(D::Error::custom)
-}
-
-/// What has one text.
-mod text {
-    use super::*;
-
-    pub(super) fn serialize<T: Display, S: Serializer>(what: &T, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(what)
-    }
-
-    pub(super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
-        parsed::<T, D>(&String::deserialize(from)?)
-    }
-}
-
-/// Several of what has one text.
-mod texts {
-    use super::*;
-
-    pub(super) fn serialize<T: Display, S: Serializer>(what: &[T], to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(what.iter().map(T::to_string))
-    }
-
-    pub(super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Vec<T>, D::Error> {
-        Vec::<String>::deserialize(from)?.iter().map(|text| parsed::<T, D>(text)).collect()
     }
 }
 
