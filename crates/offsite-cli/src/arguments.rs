@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::num::NonZero;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
@@ -11,6 +12,7 @@ use offsite::cms::{Profile, limits};
 use offsite::files::Place;
 use offsite::names::{HostName, NameError, SetName};
 use offsite::operations::backups::Which;
+use offsite::operations::verify::{FindingId, NotAFindingId};
 use offsite::plan::StreamName;
 use offsite::receipt;
 use offsite::store::Location;
@@ -253,6 +255,8 @@ pub(crate) struct List {
 #[command(after_help = "Examples:
   offsite verify --from /mnt/backups --signer signers/ --max-age 26h
   offsite verify --from s3://acme-backups --signer signers/ --retention 180d --data 5 --json
+  offsite verify --from s3://acme-backups --seen seen.json --max-age 26h
+  offsite verify --from s3://acme-backups --seen seen.json --accept 3f0a96c11d27
 
 Exit codes: 0 nothing found, 1 failed, 2 wrong usage, 4 something is wrong in the store.")]
 pub(crate) struct Verify {
@@ -269,9 +273,31 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "PERCENT", num_args = 0..=1, default_missing_value = "100",
         value_parser = clap::value_parser!(u8).range(1..=100))]
     pub(crate) data: Option<u8>,
+    /// Remember in FILE what is there, and find what vanishes or becomes another; it is made where there is none.
+    /// Without --signer those who signed what was seen are trusted. A finding is told again until it is accepted
+    #[arg(long, value_name = "FILE")]
+    pub(crate) seen: Option<PathBuf>,
+    /// A finding that is known and dealt with, by its id; or all
+    #[arg(long, value_name = "ID", requires = "seen")]
+    pub(crate) accept: Vec<Accept>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Which findings are accepted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Accept {
+    All,
+    Finding(FindingId),
+}
+
+impl FromStr for Accept {
+    type Err = NotAFindingId;
+
+    fn from_str(text: &str) -> Result<Self, NotAFindingId> {
+        if text == "all" { Ok(Self::All) } else { text.parse().map(Self::Finding) }
+    }
 }
 
 /// List the files in a backup

@@ -153,6 +153,8 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
         Error::WrongKey { .. } => Some("use the private key of a recipient that the backup was made for"),
         Error::Ambiguous(_) => Some("choose one with --host and --set"),
         Error::NoBackup { .. } | Error::NoSuchBackup(_) => Some("`offsite list` shows what there is"),
+        Error::NoSuchFinding(_) => Some("`offsite verify --seen FILE` shows each finding's id before it"),
+        Error::NotSeen { .. } => Some("name a file that --seen has made, or one that is not there yet"),
         Error::NoSuchPath(_) => Some("paths are as `offsite files` shows them"),
         Error::SeveralSigners { .. } => {
             Some("say with --signer which to trust, by what you know of it from the server itself")
@@ -245,6 +247,7 @@ pub(crate) fn is_usage(error: &Error) -> bool {
         }
         Error::OtherPaths { .. }
         | Error::Ambiguous(_)
+        | Error::NoSuchFinding(_)
         | Error::Pin { problem: PinProblem::NoHost | PinProblem::NotAFingerprint, .. } => true,
         _ => false,
     }

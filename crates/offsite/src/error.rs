@@ -71,6 +71,17 @@ pub enum Error {
         /// What is wrong with it.
         problem: PinProblem,
     },
+    /// A file is no record of what `verify` has seen.
+    #[error("{} is no record of what was seen: {problem}", shown(.path))]
+    NotSeen {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// No finding that is to be accepted has this id.
+    #[error("no finding has the id {0}, or it is accepted already")]
+    NoSuchFinding(String),
     /// The passphrase could not be had.
     #[error("{0}")]
     Passphrase(String),

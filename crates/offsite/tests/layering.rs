@@ -30,6 +30,7 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
         "offsite",
         &[
             &[
+                "as_text",
                 "at_once",
                 "chunks",
                 "frames",
@@ -117,7 +118,7 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
             &["operations/backups/open"],
             &["operations/backups"],
             &["operations/verify/finding"],
-            &["operations/verify/chain", "operations/verify/needs"],
+            &["operations/verify/chain", "operations/verify/needs", "operations/verify/seen"],
             &["operations/doctor", "operations/files", "operations/list", "operations/verify"],
             &[
                 "operations/restore/entry",

@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 
-use offsite::operations::verify::{Finding, Set, Share, Verified, Verify, What, verify};
+use offsite::operations::verify::{Finding, Seen, Set, Share, Verified, Verify, What, verify};
 use offsite::receipt::rfc_3339;
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
+use crate::arguments::{self, Accept};
 use crate::commands::{Failure, OpenStore, conclude, random, written};
 use crate::terminal::{self, Progress};
-use crate::{arguments, words};
+use crate::words;
 
 /// The JSON report. Keys are only ever added.
 #[derive(Serialize)]
@@ -37,6 +38,7 @@ struct SetReport<'a> {
 
 #[derive(Serialize)]
 struct FindingReport {
+    id: String,
     host: Option<String>,
     set: Option<String>,
     kind: &'static str,
@@ -48,6 +50,7 @@ struct FindingReport {
 
 pub(crate) fn run(arguments: &arguments::Verify) -> Result<(), Failure> {
     let progress = Progress::silent();
+    let mut seen = seen(arguments)?;
     let source = OpenStore::new(&arguments.store, &progress)?;
     let data = match arguments.data {
         Some(percent) => Some(Share { percent, seed: random()? }),
@@ -56,7 +59,7 @@ pub(crate) fn run(arguments: &arguments::Verify) -> Result<(), Failure> {
     if data.is_some() {
         progress.show(None, None);
     }
-    let verified = verify(&Verify {
+    let what = Verify {
         store: &*source.store,
         scope: &source.scope,
         pins: &source.pins,
@@ -65,22 +68,50 @@ pub(crate) fn run(arguments: &arguments::Verify) -> Result<(), Failure> {
         retention: arguments.retention.map(seconds),
         data,
         events: &progress,
-    });
+    };
+    let verified = verify(&what, &mut seen);
     progress.clear();
-    conclude(verified.map_err(Failure::from).and_then(|verified| report(&verified, arguments.json)), &progress)
+    let result = verified.map_err(Failure::from).and_then(|verified| {
+        if let Some(path) = &arguments.seen {
+            seen.write(path)?;
+        }
+        report(&verified, arguments)
+    });
+    conclude(result, &progress)
+}
+
+/// What earlier verifications have seen, with what is accepted now.
+fn seen(arguments: &arguments::Verify) -> Result<Seen, Failure> {
+    let Some(path) = &arguments.seen else { return Ok(Seen::default()) };
+    let mut seen = Seen::read(path)?.unwrap_or_else(|| {
+        terminal::warning(&format!("{} is new: what is in the store now is taken as it is", offsite::shown(path)));
+        Seen::default()
+    });
+    for accept in &arguments.accept {
+        match accept {
+            Accept::All => seen.accept_all(),
+            Accept::Finding(id) => seen.accept(*id)?,
+        }
+    }
+    Ok(seen)
 }
 
 fn seconds(number: u64) -> Duration {
     Duration::seconds(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
-fn report(verified: &Verified, json: bool) -> Result<(), Failure> {
-    let text = if json { as_json(verified) } else { as_table(verified) };
+fn report(verified: &Verified, arguments: &arguments::Verify) -> Result<(), Failure> {
+    let text = if arguments.json { as_json(verified) } else { as_table(verified) };
     written(io::stdout().write_all(text.as_bytes()))?;
     if verified.findings.is_empty() {
         return Ok(());
     }
-    verified.findings.iter().for_each(|finding| terminal::error(&finding.to_string()));
+    for finding in &verified.findings {
+        match arguments.seen {
+            Some(_) => terminal::error(&format!("[{}] {finding}", finding.id())),
+            None => terminal::error(&finding.to_string()),
+        }
+    }
     let remedies: BTreeSet<&str> = verified.findings.iter().map(remedy).collect();
     remedies.into_iter().for_each(terminal::hint);
     Err(Failure::Damaged)
@@ -119,6 +150,7 @@ fn finding_report(finding: &Finding) -> FindingReport {
         _ => None,
     };
     FindingReport {
+        id: finding.id().to_string(),
         host: finding.of.as_ref().map(|(host, _)| host.to_string()),
         set: finding.of.as_ref().map(|(_, set)| set.to_string()),
         kind: kind(&finding.what),
@@ -136,6 +168,12 @@ fn kind(what: &What) -> &'static str {
         What::Forked { .. } => "forked",
         What::SeveralSigners(_) => "several-signers",
         What::TooOld(_) => "too-old",
+        What::SetGone { .. } => "set-gone",
+        What::LastSeenGone { .. } => "last-seen-gone",
+        What::ReceiptChanged { .. } => "receipt-changed",
+        What::NotFollowing { .. } => "not-following",
+        What::RecipientsChanged { .. } => "recipients-changed",
+        What::Earlier { .. } => "earlier",
         _ => "other",
     }
 }
@@ -143,18 +181,28 @@ fn kind(what: &What) -> &'static str {
 /// What to do about a finding.
 fn remedy(finding: &Finding) -> &'static str {
     match &finding.what {
+        What::Object { needed_by_latest: true, .. } => {
+            "run `offsite backup --full` on the host, so that the next backup needs nothing of what is damaged"
+        }
         What::Object { backups, .. } if !backups.is_empty() => {
-            "where data are damaged, run `offsite backup --full` on the host: the next backup needs nothing of them"
+            "the latest backup needs nothing of what is damaged: older ones are lost in part, unless another copy has it"
         }
         What::Object { .. } => "look at who else may write receipts into the store, and pin signers with --signer",
         What::ReceiptMissing { .. } => {
             "where backups are removed by rule, say so with --retention; otherwise see who may delete"
         }
         What::TooOld(_) => "see on the host why backups have stopped; `offsite doctor` tries what they need",
+        What::SetGone { .. } | What::LastSeenGone { .. } | What::ReceiptChanged { .. } => {
+            "see who may delete or overwrite in the store; accept with --accept ID what you have done yourself"
+        }
+        What::RecipientsChanged { .. } => {
+            "see with which certificates the host backs up; if it was you who changed them, say --accept ID"
+        }
+        What::Earlier { .. } => "say --accept ID once it is known why it was so, and why it is no more",
         What::SeveralSigners(_) => "say with --signer which to trust, by what you know of it from the server itself",
         _ => {
             "see whether the host, or its state, was copied or brought back from an earlier time; if not, \
-              somebody else has its signing key"
+              somebody else has its signing key. With --seen, --accept ID takes it as it is"
         }
     }
 }

@@ -5,6 +5,7 @@
 mod chain;
 mod finding;
 mod needs;
+mod seen;
 
 use time::{Duration, OffsetDateTime};
 
@@ -18,8 +19,9 @@ use crate::receipt::{Link, Receipt};
 use crate::store;
 
 use chain::Linked;
-pub use finding::{Finding, What};
+pub use finding::{Finding, FindingId, NotAFindingId, What};
 use needs::Needs;
+pub use seen::Seen;
 
 /// What to verify, and how.
 pub struct Verify<'a> {
@@ -27,7 +29,7 @@ pub struct Verify<'a> {
     pub store: &'a dyn store::Read,
     /// Which of its backups.
     pub scope: &'a Scope,
-    /// Whose backups are trusted.
+    /// Whose backups are trusted; where nobody is, those who signed what was seen.
     pub pins: &'a Pins,
     /// The time now.
     pub now: OffsetDateTime,
@@ -82,47 +84,62 @@ pub struct Set {
     pub backups: usize,
     /// The latest of them.
     pub latest: Option<Found>,
+    /// Whether anybody said whose they must be.
+    pub is_pinned: bool,
     /// Bytes that all of them have put.
     pub stored_bytes: u64,
     /// How many findings there are.
     pub findings: usize,
 }
 
-/// Verifies the backups in the scope.
+/// Verifies the backups in the scope, and compares them with what was seen of them earlier, if anything was.
 ///
 /// # Errors
 ///
-/// [`Error::NoBackup`] where a host or set was named and has none; [`Error::Store`].
-pub fn verify(what: &Verify<'_>) -> Result<Verified> {
+/// [`Error::NoBackup`] where a host or set was named, and there is none and was none; [`Error::Store`]. What was
+/// seen may then be noted in part.
+pub fn verify(what: &Verify<'_>, seen: &mut Seen) -> Result<Verified> {
     let Verify { store, scope, .. } = what;
     let mut verified = Verified::default();
     let mut stray = |damage| verified.findings.push(Finding { of: None, what: receipt_is(damage) });
     let listings = backups::listings(*store, scope, &mut stray)?;
-    if listings.is_empty() && **scope != Scope::default() {
-        return Err(Error::NoBackup { host: scope.host.clone(), set: scope.set.clone() });
-    }
     for listings in
         listings.chunk_by(|one, other| (&one.name.host, &one.name.set) == (&other.name.host, &other.name.set))
     {
-        what.set(listings, &mut verified)?;
+        what.set(listings, seen, &mut verified)?;
     }
-    if what.pins.is_empty() && verified.sets.iter().any(|set| set.backups > 0) {
+    let is_there = |host: &HostName, set: &SetName| {
+        listings.iter().any(|listing| (&listing.name.host, &listing.name.set) == (host, set))
+    };
+    verified.findings.extend(seen.gone(scope, &is_there));
+    if listings.is_empty() && verified.findings.is_empty() && **scope != Scope::default() {
+        return Err(Error::NoBackup { host: scope.host.clone(), set: scope.set.clone() });
+    }
+    if verified.sets.iter().any(|set| !set.is_pinned && set.backups > 0) {
         what.events.warn(Warning::OriginNotProven);
+    }
+    seen.settle(scope, what.now, &mut verified.findings);
+    for set in &mut verified.sets {
+        let is_of =
+            |finding: &&Finding| finding.of.as_ref().is_some_and(|(host, name)| (host, name) == (&set.host, &set.set));
+        set.findings = verified.findings.iter().filter(is_of).count();
     }
     Ok(verified)
 }
 
 fn receipt_is(damage: Damage) -> What {
-    What::Object { damage, others: 0, backups: Vec::new() }
+    What::Object { damage, others: 0, backups: Vec::new(), needed_by_latest: false }
 }
 
 impl Verify<'_> {
     /// Verifies one set.
-    fn set(&self, listings: &[backups::Listing], verified: &mut Verified) -> Result<()> {
+    fn set(&self, listings: &[backups::Listing], seen: &mut Seen, verified: &mut Verified) -> Result<()> {
         let Some(first) = listings.first() else { return Ok(()) };
         let name = &first.name;
+        let seen_pins = seen.pins(&name.host);
+        let pins = if self.pins.is_empty() { &seen_pins } else { self.pins };
         let (mut counting, mut findings) = (Vec::<(Found, Receipt)>::new(), Vec::new());
-        backups::read_all(self.store, listings, self.pins, &mut |read| {
+        backups::read_all(self.store, listings, pins, &mut |read| {
             match read {
                 Ok((found, receipt)) => {
                     findings.extend(found.findings().chain(found.hiding()).map(receipt_is));
@@ -134,11 +151,17 @@ impl Verify<'_> {
             }
             Ok(())
         })?;
-        findings.extend(self.signers(&counting));
+        if pins.is_empty() {
+            findings.extend(several_signers(&counting));
+        }
         let linked: Vec<Linked> = counting.iter().map(linked).collect();
         findings.extend(chain::check(&linked, self.kept_since()));
 
-        let latest = counting.iter().map(|(found, _)| found).max_by_key(|found| found.recency());
+        let latest = counting.iter().max_by_key(|(found, _)| found.recency());
+        if let Some(latest) = latest {
+            findings.extend(seen.compare(&counting, latest, self.kept_since()));
+        }
+        let latest = latest.map(|(found, _)| found);
         let mut needs = Needs::new(name.clone());
         for (found, receipt) in &counting {
             // Of what is old some may be gone, but not of the latest, which is always kept.
@@ -151,7 +174,7 @@ impl Verify<'_> {
         if let Some(share) = self.data {
             verified.hashed += needs.hash(self.store, &|object| share.takes(object), self.events)?;
         }
-        let (objects, wrong) = needs.into_findings();
+        let (objects, wrong) = needs.into_findings(latest.map(|latest| latest.name.backup));
         findings.extend(wrong);
         findings.extend(self.age(latest));
 
@@ -161,8 +184,9 @@ impl Verify<'_> {
             set: name.set.clone(),
             backups: counting.len(),
             latest: latest.cloned(),
+            is_pinned: !pins.is_empty(),
             stored_bytes: counting.iter().map(|(found, _)| found.stored_bytes).sum(),
-            findings: findings.len(),
+            findings: 0,
         });
         let of = (name.host.clone(), name.set.clone());
         verified.findings.extend(findings.into_iter().map(|what| Finding { of: Some(of.clone()), what }));
@@ -174,20 +198,17 @@ impl Verify<'_> {
         self.retention.and_then(|retention| self.now.checked_sub(retention))
     }
 
-    fn signers(&self, counting: &[(Found, Receipt)]) -> Option<What> {
-        if !self.pins.is_empty() {
-            return None;
-        }
-        let signers = backups::signers(counting.iter().map(|(found, _)| found));
-        (signers.len() > 1).then_some(What::SeveralSigners(signers))
-    }
-
     fn age(&self, latest: Option<&Found>) -> Option<What> {
         let latest = latest.map(Found::time);
         let is_too_old = |time| self.max_age.is_some_and(|max_age| self.now - time > max_age);
         // A set without any backup that counts is as old as can be.
         latest.is_none_or(is_too_old).then_some(What::TooOld(latest))
     }
+}
+
+fn several_signers(counting: &[(Found, Receipt)]) -> Option<What> {
+    let signers = backups::signers(counting.iter().map(|(found, _)| found));
+    (signers.len() > 1).then_some(What::SeveralSigners(signers))
 }
 
 fn linked((found, receipt): &(Found, Receipt)) -> Linked {

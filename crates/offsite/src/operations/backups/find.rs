@@ -27,8 +27,9 @@ pub struct Scope {
 }
 
 impl Scope {
-    fn holds(&self, name: &BackupName) -> bool {
-        self.host.as_ref().is_none_or(|host| *host == name.host) && self.set.as_ref().is_none_or(|set| *set == name.set)
+    /// Whether a set is in it.
+    pub(in crate::operations) fn has(&self, host: &HostName, set: &SetName) -> bool {
+        self.host.as_ref().is_none_or(|wanted| wanted == host) && self.set.as_ref().is_none_or(|wanted| wanted == set)
     }
 
     /// The folder of all receipts in it.
@@ -183,7 +184,7 @@ pub(in crate::operations) fn listings(
     let mut listings = Vec::new();
     store.list(&scope.folder(), &mut |listed| {
         match BackupName::of_receipt(&listed.object) {
-            Some(name) if scope.holds(&name) => {
+            Some(name) if scope.has(&name.host, &name.set) => {
                 let disturbed = listed.versions > 1 || listed.hidden;
                 listings.push(Listing { name, stored: listed.time, disturbed, hidden: listed.hidden });
             }

@@ -256,12 +256,12 @@ impl Needs {
         Ok(hashed.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// How many objects are needed, and what is wrong with them.
-    pub(super) fn into_findings(self) -> (u64, impl Iterator<Item = What>) {
+    /// How many objects are needed, and what is wrong with them. `latest` is the set's latest backup.
+    pub(super) fn into_findings(self, latest: Option<BackupId>) -> (u64, impl Iterator<Item = What>) {
         let needed = |run: &Run| run.slices.iter().filter(|(_, state)| *state != State::NotNeeded).count();
         let slices: usize = self.runs.values().flatten().map(needed).sum();
         let files: usize = self.files.values().map(Vec::len).sum();
-        ((slices + files) as u64, self.wrong.into_findings())
+        ((slices + files) as u64, self.wrong.into_findings(latest))
     }
 }
 
@@ -349,10 +349,11 @@ impl Wrong {
         }
     }
 
-    fn into_findings(self) -> impl Iterator<Item = What> {
-        self.0.into_values().flatten().map(|Group { first, others, backups }| What::Object {
+    fn into_findings(self, latest: Option<BackupId>) -> impl Iterator<Item = What> {
+        self.0.into_values().flatten().map(move |Group { first, others, backups }| What::Object {
             damage: first,
             others,
+            needed_by_latest: latest.is_some_and(|latest| backups.contains(&latest)),
             backups: backups.into_iter().collect(),
         })
     }

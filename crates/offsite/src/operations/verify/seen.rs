@@ -1,0 +1,299 @@
+//! What earlier verifications have seen of each set, in a file of the operator's own: so that what vanishes
+//! or becomes another is found, though nothing that is left in the store tells of it.
+//!
+//! A set's record moves forward along the chain of its receipts, and never otherwise unless somebody has
+//! [accepted](Seen::accept) what was found.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::finding::{Finding, FindingId, What};
+use crate::as_text::{text, texts};
+use crate::error::{Error, Result};
+use crate::files::{self, Output};
+use crate::hashes::{Fingerprint, Sha256};
+use crate::names::{BackupId, HostName, SetName};
+use crate::operations::backups::{Found, Scope};
+use crate::pins::Pins;
+use crate::receipt::{Previous, Receipt, rfc_3339};
+
+/// Longest file, in bytes: a hundred thousand sets.
+const LONGEST: usize = 64 << 20;
+
+/// The version of the file's form.
+const VERSION: u32 = 1;
+
+/// What earlier verifications have seen.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seen {
+    #[serde(rename = "offsite-seen")]
+    version: u32,
+    /// By host and set.
+    sets: Vec<SeenSet>,
+    /// What was found, and that nobody has accepted.
+    open: Vec<Noted>,
+    /// What was found, and that somebody has accepted.
+    accepted: Vec<Noted>,
+}
+
+/// The latest backup of a set, as it was seen.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SeenSet {
+    of: Of,
+    #[serde(with = "text")]
+    backup: BackupId,
+    /// SHA-256 of its receipt.
+    #[serde(with = "text")]
+    receipt: Sha256,
+    /// Who may sign the set's backups.
+    #[serde(with = "texts")]
+    signers: Vec<Fingerprint>,
+    #[serde(with = "texts")]
+    recipients: Vec<Fingerprint>,
+}
+
+/// A host and a set.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Of {
+    #[serde(with = "text")]
+    host: HostName,
+    #[serde(with = "text")]
+    set: SetName,
+}
+
+/// A finding.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Noted {
+    #[serde(with = "text")]
+    id: FindingId,
+    /// Of which set; None for an object that is of none.
+    of: Option<Of>,
+    text: String,
+    /// When it was found first.
+    since: String,
+    /// The signer that was not trusted, if that is what was found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "texts")]
+    signer: Vec<Fingerprint>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { version: VERSION, sets: Vec::new(), open: Vec::new(), accepted: Vec::new() }
+    }
+}
+
+impl Seen {
+    /// Reads the file of an earlier verification; None where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`], [`Error::TooLong`]; [`Error::NotSeen`] where it is something else.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        let contents = match files::read_at_most(path, LONGEST) {
+            Ok(contents) => contents,
+            Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let failed = |problem: String| Error::NotSeen { path: path.to_path_buf(), problem };
+        let seen: Self = serde_json::from_slice(&contents).map_err(|error| failed(error.to_string()))?;
+        match seen.version {
+            VERSION => Ok(Some(seen)),
+            version => Err(failed(format!("version {version} is not known"))),
+        }
+    }
+
+    /// Writes it, durably, in place of what was there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`].
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let mut output = Output::replace_secret(path)?;
+        // Strings and numbers: nothing that JSON could refuse.
+        let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
+        text.push(b'\n');
+        output.write_all(&text).map_err(Error::file("write", path))?;
+        output.finish()
+    }
+
+    /// A finding of an earlier verification is known and dealt with. It is told no more, and what it says has
+    /// become another is taken as it is now; a signer is trusted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchFinding`].
+    pub fn accept(&mut self, id: FindingId) -> Result<()> {
+        let position = self.open.iter().position(|noted| noted.id == id).ok_or(Error::NoSuchFinding(id.to_string()))?;
+        let noted = self.open.remove(position);
+        // A signer is trusted for a host.
+        if let Some(set) = self.sets.iter_mut().find(|set| noted.of.as_ref().is_some_and(|of| of.host == set.of.host)) {
+            set.signers.extend(&noted.signer);
+        }
+        self.accepted.push(noted);
+        Ok(())
+    }
+
+    /// As [`Seen::accept`], all of them.
+    pub fn accept_all(&mut self) {
+        for id in self.open.iter().map(|noted| noted.id).collect::<Vec<_>>() {
+            // It is there.
+            let _ = self.accept(id);
+        }
+    }
+
+    /// Whom to trust for this host, where nobody else says so: who signed what was seen of it.
+    pub(super) fn pins(&self, host: &HostName) -> Pins {
+        let mut pins = Pins::default();
+        for set in self.sets.iter().filter(|set| set.of.host == *host) {
+            set.signers.iter().for_each(|signer| pins.add(host, *signer));
+        }
+        pins
+    }
+
+    /// Compares a set's latest backup with what was seen, and takes it up unless something is found that
+    /// nobody has accepted. A backup from before `kept_since` may have been removed by rule.
+    pub(super) fn compare(
+        &mut self,
+        counting: &[(Found, Receipt)],
+        latest: &(Found, Receipt),
+        kept_since: Option<OffsetDateTime>,
+    ) -> Vec<What> {
+        let (found, receipt) = latest;
+        let of = Of { host: found.name.host.clone(), set: found.name.set.clone() };
+        let position = self.sets.binary_search_by(|set| set.of.cmp(&of));
+        let mut findings = Vec::new();
+        let mut signers = vec![found.signer];
+        if let Some(set) = position.ok().and_then(|position| self.sets.get(position)) {
+            let may_be_gone = |backup: BackupId| kept_since.is_some_and(|since| backup.start() < since);
+            findings.extend(set.moved(counting, receipt, &may_be_gone));
+            if set.recipients != receipt.recipients {
+                let lacking = |these: &[Fingerprint], those: &[Fingerprint]| {
+                    these.iter().filter(|one| !those.contains(one)).copied().collect()
+                };
+                findings.push(What::RecipientsChanged {
+                    backup: receipt.backup,
+                    added: lacking(&receipt.recipients, &set.recipients),
+                    removed: lacking(&set.recipients, &receipt.recipients),
+                });
+            }
+            signers.extend(set.signers.iter().filter(|signer| **signer != found.signer));
+        }
+        let pair = (of.host.clone(), of.set.clone());
+        if !findings.iter().all(|what| self.is_accepted(FindingId::of(Some(&pair), what))) {
+            return findings;
+        }
+        let recipients = receipt.recipients.clone();
+        let seen = SeenSet { of, backup: receipt.backup, receipt: found.receipt.sha256, signers, recipients };
+        match position {
+            Ok(position) => self.sets[position] = seen,
+            Err(position) => self.sets.insert(position, seen),
+        }
+        findings
+    }
+
+    /// The sets in the scope that were seen, and of which there is nothing now. Those of which that is accepted are
+    /// forgotten.
+    pub(super) fn gone(&mut self, scope: &Scope, is_there: &dyn Fn(&HostName, &SetName) -> bool) -> Vec<Finding> {
+        let mut gone = Vec::new();
+        let accepted = &self.accepted;
+        self.sets.retain(|set| {
+            let Of { host, set: name } = &set.of;
+            if !scope.has(host, name) || is_there(host, name) {
+                return true;
+            }
+            let what = What::SetGone { last: set.backup };
+            let finding = Finding { of: Some((host.clone(), name.clone())), what };
+            let is_accepted = accepted.iter().any(|noted| noted.id == finding.id());
+            gone.push(finding);
+            !is_accepted
+        });
+        gone
+    }
+
+    fn is_accepted(&self, id: FindingId) -> bool {
+        self.accepted.iter().any(|noted| noted.id == id)
+    }
+
+    /// Leaves only those findings that are to be told, adds those of earlier that nobody has accepted, and notes
+    /// them all.
+    pub(super) fn settle(&mut self, scope: &Scope, now: OffsetDateTime, findings: &mut Vec<Finding>) {
+        let in_scope = |noted: &Noted| match &noted.of {
+            Some(of) => scope.has(&of.host, &of.set),
+            None => *scope == Scope::default(),
+        };
+        let (known, elsewhere): (Vec<_>, Vec<_>) = std::mem::take(&mut self.open).into_iter().partition(in_scope);
+        let mut known: BTreeMap<FindingId, Noted> = known.into_iter().map(|noted| (noted.id, noted)).collect();
+        let (accepted, accepted_elsewhere): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.accepted).into_iter().partition(in_scope);
+        (self.open, self.accepted) = (elsewhere, accepted_elsewhere);
+        findings.retain(|finding| {
+            if !finding.what.stays() {
+                return true;
+            }
+            let id = finding.id();
+            if let Some(noted) = accepted.iter().find(|noted| noted.id == id) {
+                self.accepted.push(noted.clone());
+                return finding.what.harms_the_latest();
+            }
+            let text = finding.to_string();
+            let since = known.remove(&id).map_or_else(|| rfc_3339(now), |noted| noted.since);
+            let signer = finding.what.distrusted().into_iter().collect();
+            self.open.push(Noted { id, of: of(finding), text, since, signer });
+            true
+        });
+        for noted in known.into_values() {
+            let pair = noted.of.clone().map(|of| (of.host, of.set));
+            let what = What::Earlier { id: noted.id, text: noted.text.clone(), since: noted.since.clone() };
+            findings.push(Finding { of: pair, what });
+            self.open.push(noted);
+        }
+    }
+}
+
+fn of(finding: &Finding) -> Option<Of> {
+    finding.of.clone().map(|(host, set)| Of { host, set })
+}
+
+impl SeenSet {
+    /// That the latest backup is not this one, nor follows it.
+    fn moved(
+        &self,
+        counting: &[(Found, Receipt)],
+        latest: &Receipt,
+        may_be_gone: &dyn Fn(BackupId) -> bool,
+    ) -> Option<What> {
+        let counting: BTreeMap<BackupId, &(Found, Receipt)> =
+            counting.iter().map(|backup| (backup.1.backup, backup)).collect();
+        match counting.get(&self.backup) {
+            Some((found, _)) if found.receipt.sha256 != self.receipt => {
+                return Some(What::ReceiptChanged { backup: self.backup });
+            }
+            None if !may_be_gone(self.backup) => return Some(What::LastSeenGone { backup: self.backup }),
+            _ => {}
+        }
+        let mut receipt = latest;
+        loop {
+            if receipt.backup == self.backup || receipt.unconfirmed.iter().any(|link| link.backup == self.backup) {
+                return None;
+            }
+            // Each id is greater than the one before it, or this would not end.
+            let before = match receipt.previous {
+                Previous::Receipt(link) if link.backup < receipt.backup => link.backup,
+                _ => break,
+            };
+            match counting.get(&before) {
+                Some((_, previous)) => receipt = previous,
+                None if before == self.backup || may_be_gone(before) => return None,
+                None => break,
+            }
+        }
+        Some(What::NotFollowing { backup: latest.backup, last: self.backup })
+    }
+}
