@@ -33,12 +33,16 @@ impl Finding {
 pub struct FindingId([u8; 6]);
 
 impl FindingId {
-    /// That of what is wrong with a set. How many others are wrong in the same way, and which backups need them,
-    /// changes from night to night, and so does not count.
+    /// That of what is wrong with a set. What changes with the next backup does not count: which is the latest, how
+    /// many objects are wrong in the same way, and who needs them.
     pub(super) fn of(of: Option<&(HostName, SetName)>, what: &What) -> Self {
         let text = match (of, what) {
             (_, What::Earlier { id, .. }) => return *id,
             (_, What::Object { damage, .. }) => damage.to_string(),
+            (Some((host, set)), What::NotFollowing { last, .. }) => format!("{host}/{set}: not following {last}"),
+            (Some((host, set)), What::RecipientsChanged { added, removed, .. }) => {
+                format!("{host}/{set}:{}{}", changed("added", added), changed("gone", removed))
+            }
             (Some((host, set)), what) => format!("{host}/{set}: {what}"),
             (None, what) => what.to_string(),
         };

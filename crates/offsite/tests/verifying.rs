@@ -1,0 +1,177 @@
+//! `verify` over weeks, by a clock that the test sets: how old backups may be, what may be gone by rule, and what
+//! was seen before.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "support/host.rs"]
+mod host;
+mod support;
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+
+use host::{Host, files, noise};
+use offsite::cms::signed_data::SigningKey;
+use offsite::names::BackupId;
+use offsite::operations::backups::Scope;
+use offsite::operations::verify::{Seen, Verify, verify};
+use offsite::pins::Pins;
+use offsite::receipt;
+use time::Duration;
+
+/// A host that makes a backup a day.
+struct Nightly {
+    host: Host,
+    root: PathBuf,
+    backups: Vec<BackupId>,
+}
+
+/// What a verification is asked for.
+#[derive(Default)]
+struct Asked {
+    max_age: Option<Duration>,
+    retention: Option<Duration>,
+}
+
+impl Nightly {
+    fn of(days: u64) -> Self {
+        let mut host = Host::new();
+        host.now -= Duration::days(40);
+        host.reuse_for = Duration::days(10);
+        let root = host.path("tree");
+        fs::create_dir(&root).unwrap();
+        fs::write(root.join("large"), noise(3_000_000, 9)).unwrap();
+        let mut nightly = Self { host, root, backups: Vec::new() };
+        (0..days).for_each(|_| nightly.night());
+        nightly
+    }
+
+    fn night(&mut self) {
+        self.host.now += Duration::DAY;
+        fs::write(self.root.join("changing"), self.host.now.to_string()).unwrap();
+        self.backups.push(self.host.backup(files(&[&self.root])).unwrap().backup);
+    }
+
+    fn receipt(&self, number: usize) -> PathBuf {
+        self.host.store().join(format!("receipts/web-1/default/{}.p7s", self.backups[number]))
+    }
+
+    fn data(&self, number: usize) -> PathBuf {
+        self.host.store().join(format!("data/web-1/default/{}", self.backups[number]))
+    }
+
+    fn verify(&self, asked: &Asked, seen: &mut Seen) -> Vec<String> {
+        let (store, pins, events) = (self.host.read(), Pins::default(), host::Heard::default());
+        let what = Verify {
+            store: store.as_ref(),
+            scope: &Scope::default(),
+            pins: &pins,
+            now: self.host.now,
+            max_age: asked.max_age,
+            retention: asked.retention,
+            data: None,
+            events: &events,
+        };
+        verify(&what, seen).unwrap().findings.iter().map(ToString::to_string).collect()
+    }
+
+    #[track_caller]
+    fn finds(&self, asked: &Asked, seen: &mut Seen, expected: &[&str]) {
+        let found = self.verify(asked, seen);
+        let as_expected = found.len() == expected.len();
+        assert!(as_expected && found.iter().zip(expected).all(|(found, part)| found.contains(part)), "{found:?}");
+    }
+}
+
+#[test]
+fn the_latest_backup_must_not_be_too_old() {
+    let mut nightly = Nightly::of(3);
+    let asked = Asked { max_age: Some(Duration::hours(26)), retention: None };
+    nightly.finds(&asked, &mut Seen::default(), &[]);
+    nightly.host.now += Duration::hours(26);
+    nightly.finds(&asked, &mut Seen::default(), &[]);
+    nightly.host.now += Duration::SECOND;
+    nightly.finds(&asked, &mut Seen::default(), &["the latest backup is of "]);
+    nightly.finds(&Asked::default(), &mut Seen::default(), &[]);
+
+    // A receipt that was put again does not look new, nor does one that says so.
+    let again = fs::read(nightly.receipt(2)).unwrap();
+    fs::remove_file(nightly.receipt(2)).unwrap();
+    fs::write(nightly.receipt(2), again).unwrap();
+    nightly.finds(&asked, &mut Seen::default(), &["the latest backup is of "]);
+    let then = nightly.host.now - Duration::days(2);
+    File::options().write(true).open(nightly.receipt(2)).unwrap().set_modified(then.into()).unwrap();
+    let signed_later = ["its time is ", "the latest backup is of "];
+    nightly.host.now += Duration::days(2);
+    nightly.night();
+    let then = nightly.host.now - Duration::days(2);
+    File::options().write(true).open(nightly.receipt(3)).unwrap().set_modified(then.into()).unwrap();
+    nightly.finds(&asked, &mut Seen::default(), &signed_later);
+}
+
+/// What is gone is damage, unless a rule may have removed it. The latest backup needs what is there in any case.
+#[test]
+fn what_a_rule_removes_is_no_damage() {
+    let nightly = Nightly::of(30);
+    let rule = Asked { max_age: None, retention: Some(Duration::days(15)) };
+    nightly.finds(&rule, &mut Seen::default(), &[]);
+    for number in 0..12 {
+        fs::remove_file(nightly.receipt(number)).unwrap();
+    }
+    nightly.finds(&rule, &mut Seen::default(), &[]);
+    let gone = ["is gone, which that of"];
+    nightly.finds(&Asked::default(), &mut Seen::default(), &gone);
+    // Whatever is needed by what is kept is kept.
+    fs::remove_dir_all(nightly.data(0)).unwrap();
+    nightly.finds(&rule, &mut Seen::default(), &[]);
+    fs::remove_file(nightly.receipt(20)).unwrap();
+    nightly.finds(&rule, &mut Seen::default(), &gone);
+    fs::remove_dir_all(nightly.data(29)).unwrap();
+    let found = nightly.verify(&rule, &mut Seen::default());
+    assert!(found.iter().any(|found| found.contains(", the latest, needs it")), "{found:?}");
+}
+
+/// A record moves forward along the chain over what a rule has removed, and a good night is not a finding.
+#[test]
+fn what_was_seen_moves_forward_along_the_chain() {
+    let mut nightly = Nightly::of(2);
+    let rule = Asked { max_age: Some(Duration::hours(26)), retention: Some(Duration::days(15)) };
+    let mut seen = Seen::default();
+    for _ in 0..20 {
+        nightly.night();
+        nightly.finds(&rule, &mut seen, &[]);
+    }
+    (0..5).for_each(|number| fs::remove_file(nightly.receipt(number)).unwrap());
+    nightly.finds(&rule, &mut seen, &[]);
+
+    // Nobody has looked for so long that nothing is left of what was seen.
+    (0..16).for_each(|_| nightly.night());
+    (5..22).for_each(|number| fs::remove_file(nightly.receipt(number)).unwrap());
+    nightly.finds(&rule, &mut seen, &[]);
+
+    // The state is lost, and a new chain begins: it is told until it is accepted.
+    fs::remove_dir_all(nightly.host.path("state")).unwrap();
+    nightly.night();
+    nightly.finds(&rule, &mut seen, &["does not follow"]);
+    nightly.night();
+    nightly.finds(&rule, &mut seen, &["does not follow"]);
+    seen.accept_all();
+    nightly.finds(&rule, &mut seen, &[]);
+    nightly.night();
+    nightly.finds(&rule, &mut seen, &[]);
+}
+
+/// For each signature there is another that fits as well: not even the host itself may replace a receipt.
+#[test]
+fn a_receipt_that_is_signed_again_is_found() {
+    let nightly = Nightly::of(3);
+    let mut seen = Seen::default();
+    nightly.finds(&Asked::default(), &mut seen, &[]);
+    let key = SigningKey::from_file(&fs::read(nightly.host.path("signing-key.pem")).unwrap()).unwrap();
+    let again = receipt::sign(&nightly.host.receipt(nightly.backups[2]), &key).unwrap();
+    fs::write(nightly.receipt(2), again).unwrap();
+    nightly.finds(&Asked::default(), &mut seen, &["is not the one that was seen"]);
+    seen.accept_all();
+    nightly.finds(&Asked::default(), &mut seen, &[]);
+    nightly.finds(&Asked::default(), &mut seen, &[]);
+}
