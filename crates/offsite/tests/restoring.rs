@@ -12,12 +12,13 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use offsite::archive::unpack::{Existing, Problem, Report};
 use offsite::index::Kind;
-use offsite::operations::restore::{Error, Restore, Restored, Slices, To, Watch, restore};
+use offsite::operations::restore::{Error, OpenedSlice, Restore, Restored, Slices, To, Watch, restore};
 use offsite::plan::{Reader, SliceName, Span, Step};
+use offsite::store::{self, Reason};
 use offsite::{Events, Warning};
 use support::backup::{Backup, Cut, SMALL, backup, stream};
 use support::{archive_path, run, walk};
@@ -448,6 +449,34 @@ fn a_missing_slice_loses_what_needs_it() {
     let to = place.path("target");
     let restored = place.restore_paths(To::Folder { path: &to, existing: Existing::Refuse }, &paths).unwrap();
     assert!(restored.lost >= needed as u64 && restored.files.made > 0, "{restored:?}");
+}
+
+/// A store that cannot be reached ends a restore, which otherwise would wait for it again for each slice.
+#[test]
+fn an_outage_loses_nothing_and_ends_it() {
+    struct Away<'b>(&'b Backup, AtomicUsize);
+    impl Slices for Away<'_> {
+        fn known(&self, name: SliceName) -> Option<offsite::plan::Slice> {
+            self.0.known(name)
+        }
+
+        fn open(&self, _: SliceName, _: Vec<u8>) -> offsite::Result<OpenedSlice> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            // It takes its time to find out.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            let reason = Reason::Unreachable(std::io::ErrorKind::TimedOut.into());
+            Err(store::Error { store: "here".to_owned(), action: "get", object: None, reason }.into())
+        }
+    }
+    let place = Place::new(SMALL, everything);
+    let (index, temporary) = (place.backup.index(), place.path("temporary"));
+    let away = Away(&place.backup, AtomicUsize::new(0));
+    let what = Restore { paths: &[], keep_going: true, folder: &temporary };
+    let error = restore(&what, To::Nothing, place.backup.merge(&index), None, &away, &place.told).unwrap_err();
+    assert!(error.is_outage() && !error.is_damage(), "{error}");
+    let (tried, slices) = (away.1.into_inner(), place.backup.slices.len());
+    assert!(4 * tried < slices, "{tried} of {slices} slices were tried");
+    assert_eq!(place.told.names().len(), 0);
 }
 
 #[test]

@@ -141,20 +141,31 @@ impl Error {
         }
     }
 
+    /// Whether the store cannot be reached for now, so that nothing else would fare better.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Slice { source, .. } => is_outage(source),
+            Self::File(error) => is_outage(error),
+            _ => false,
+        }
+    }
+
     /// Whether only the entry at hand is lost, so that a restore may go on with others.
     pub(super) fn is_of_entry(&self) -> bool {
         match self {
-            Self::Slice { .. }
-            | Self::Frame { .. }
-            | Self::Member { .. }
-            | Self::Disagree { .. }
-            | Self::End(_)
-            | Self::OtherPiece => true,
+            // While the store cannot be reached, each of the others would be waited for as long.
+            Self::Slice { source, .. } => !is_outage(source),
+            Self::Frame { .. } | Self::Member { .. } | Self::Disagree { .. } | Self::End(_) | Self::OtherPiece => true,
             Self::Unpack(unpack::Error::System { source, .. }) => !is_of_target(source),
             Self::Unpack(_) => true,
             _ => false,
         }
     }
+}
+
+fn is_outage(error: &crate::Error) -> bool {
+    matches!(error, crate::Error::Store(error) if error.is_retryable())
 }
 
 /// Whether no other entry would fare better in this target.
