@@ -79,6 +79,18 @@ impl PrivateKey {
         Self { secret, public, certificates }
     }
 
+    /// Its certificates, of those that lay in its file.
+    #[must_use]
+    pub fn certificates(&self) -> &[Certificate] {
+        &self.certificates
+    }
+
+    /// Whether a certificate is this key's: more than one may be.
+    #[must_use]
+    pub fn is_of(&self, certificate: &Certificate) -> bool {
+        certificate.public_key.identifier() == self.public.identifier()
+    }
+
     /// Unwraps the content-encryption key that a message holds for this key.
     ///
     /// A recipient that names this key, by a certificate of its file or by its identifier, is the

@@ -4,6 +4,7 @@ pub mod backup;
 pub mod backups;
 mod decrypt;
 pub mod doctor;
+pub mod drill;
 mod encrypt;
 mod files;
 mod inspect;

@@ -293,7 +293,7 @@ fn of_several_signers_a_pin_decides() {
     // A host's signer does not speak for another.
     let mut pins = Pins::default();
     pins.add(&"db".parse().unwrap(), fingerprint(&good));
-    fails(chosen(&store, &everything(), Which::Latest, &pins), "there is no backup in the store");
+    fails(chosen(&store, &everything(), Which::Latest, &pins), "there is no backup of web-1/default");
 }
 
 #[test]

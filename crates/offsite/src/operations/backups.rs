@@ -9,15 +9,18 @@ mod choose;
 mod find;
 mod objects;
 mod open;
+mod sample;
 mod selection;
 mod slices;
 mod stream;
 
 pub use choose::{Which, choose, signers};
+pub(in crate::operations) use choose::{choose_of_set, one_set};
 pub use find::{Found, Scope, survey};
 pub(in crate::operations) use find::{Listing, listings, read_all};
 pub(in crate::operations) use objects::get;
 pub use open::Backup;
+pub(in crate::operations) use sample::Sample;
 pub use selection::Selection;
 pub(in crate::operations) use slices::checksums;
 pub use slices::{OpenedSlice, SliceReader};

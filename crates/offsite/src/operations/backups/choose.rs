@@ -6,7 +6,7 @@ use super::find::{self, Found, Listing, Scope};
 use crate::error::{Error, Result, SignerDates};
 use crate::events::{Events, Warning};
 use crate::hashes::Fingerprint;
-use crate::names::{BackupId, BackupName, HostName, SetName};
+use crate::names::{BackupId, BackupName};
 use crate::pins::Pins;
 use crate::store;
 
@@ -30,24 +30,37 @@ pub enum Which {
 /// the scope; [`Error::SeveralSigners`]; [`Error::Damage`] where the backup that was asked for does not
 /// count; [`Error::Store`].
 pub fn choose(store: &dyn store::Read, scope: &Scope, which: Which, pins: &Pins, events: &dyn Events) -> Result<Found> {
-    let none = || Error::NoBackup { host: scope.host.clone(), set: scope.set.clone() };
-    let mut listings = find::listings(store, scope, &mut |stray| events.damage(&stray))?;
-    let (host, set) = one_set(&listings)?.ok_or_else(none)?;
+    let listings = find::listings(store, scope, &mut |stray| events.damage(&stray))?;
+    one_set(&listings, scope)?;
+    choose_of_set(store, &listings, which, pins, events)
+}
+
+/// The same for a set whose receipts are listed: at least one.
+pub(in crate::operations) fn choose_of_set(
+    store: &dyn store::Read,
+    listings: &[Listing],
+    which: Which,
+    pins: &Pins,
+    events: &dyn Events,
+) -> Result<Found> {
+    let BackupName { host, set, .. } =
+        listings.first().map(|listing| listing.name.clone()).expect("a set has receipts");
     let wanted = match which {
         Which::Latest => None,
         Which::Id(backup) => Some(BackupName { host: host.clone(), set: set.clone(), backup }),
     };
+    let mut listings = listings;
     if let Some(wanted) = &wanted {
-        if !listings.iter().any(|listing| listing.name == *wanted) {
+        let Some(at) = listings.iter().position(|listing| listing.name == *wanted) else {
             return Err(Error::NoSuchBackup(wanted.clone()));
-        }
+        };
         if !pins.is_empty() {
             // The pins decide, whoever signed the others.
-            listings.retain(|listing| listing.name == *wanted);
+            listings = &listings[at..=at];
         }
     }
     let mut counting = Vec::new();
-    find::read_all(store, &listings, pins, &mut |read| {
+    find::read_all(store, listings, pins, &mut |read| {
         let damage = match read {
             Ok((found, _)) => match found.distrust() {
                 Some(damage) => damage,
@@ -76,16 +89,20 @@ pub fn choose(store: &dyn store::Read, scope: &Scope, which: Which, pins: &Pins,
         Some(wanted) => counting.into_iter().find(|found| found.name == wanted),
         None => counting.into_iter().max_by_key(Found::recency),
     };
-    chosen.ok_or_else(none)
+    chosen.ok_or(Error::NoBackup { host: Some(host), set: Some(set) })
 }
 
-/// The one set that all of these are of; None where there is nothing.
-fn one_set(listings: &[Listing]) -> Result<Option<(HostName, SetName)>> {
+/// Sees to it that all of these are of one set.
+///
+/// # Errors
+///
+/// [`Error::NoBackup`], [`Error::Ambiguous`].
+pub(in crate::operations) fn one_set(listings: &[Listing], scope: &Scope) -> Result<()> {
     let mut sets: Vec<_> = listings.iter().map(|listing| (&listing.name.host, &listing.name.set)).collect();
     sets.dedup();
-    match sets[..] {
-        [] => Ok(None),
-        [(host, set)] => Ok(Some((host.clone(), set.clone()))),
+    match sets.len() {
+        0 => Err(Error::NoBackup { host: scope.host.clone(), set: scope.set.clone() }),
+        1 => Ok(()),
         _ => Err(Error::Ambiguous(sets.into_iter().map(|(host, set)| (host.clone(), set.clone())).collect())),
     }
 }

@@ -2,10 +2,11 @@
 
 use std::io;
 
-use offsite_cms::PrivateKey;
+use offsite_cms::{Certificate, PrivateKey};
 
 use super::find::Found;
 use super::objects;
+use super::sample::Sample;
 use super::slices::SliceReader;
 use super::stream::{Plaintext, Text};
 use crate::damage::{Damage, Problem};
@@ -104,6 +105,48 @@ impl<'a> Backup<'a> {
     /// [`Error::Damage`], [`Error::Store`].
     pub fn slices(&self) -> Result<SliceReader<'a>> {
         SliceReader::new(self.store, self.key, &self.name, &self.receipt)
+    }
+
+    /// The first object of each index that the backup builds on, of its own, and of its plan.
+    pub(in crate::operations) fn samples_of_texts(&self) -> Vec<Sample> {
+        let chain = self.receipt.index_chain.chunk_by(|one, other| one.backup == other.backup);
+        let mut samples: Vec<_> = chain
+            .map(|objects| {
+                Sample::of_text(self.name.sibling(objects[0].backup), Text::Index, objects[0].contents, objects.len())
+            })
+            .collect();
+        let own = [
+            (Text::Index, self.objects(|file| matches!(file, BackupFile::Index(_)))),
+            (Text::Plan, self.objects(|file| matches!(file, BackupFile::Plan(_)))),
+        ];
+        for (text, objects) in own {
+            samples
+                .extend(objects.first().map(|first| Sample::of_text(self.name.clone(), text, *first, objects.len())));
+        }
+        samples
+    }
+
+    /// A slice of each run of which the backup needs any, the shortest. Gets the lists of all of them first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::slices`].
+    pub(in crate::operations) fn samples_of_slices(&self) -> Result<Vec<Sample>> {
+        let slices = self.slices()?;
+        Ok(slices.shortest().map(|slice| Sample::of_slice(self.name.sibling(slice.name.backup), &slice)).collect())
+    }
+
+    /// The certificates of those whom everything was sealed to, as far as they can be read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damage`], [`Error::Store`].
+    pub fn recipients(&self) -> Result<Vec<Certificate>> {
+        let file = BackupFile::Recipients;
+        let Some(contents) = self.objects(|file| file == BackupFile::Recipients).pop() else { return Ok(Vec::new()) };
+        let pem = objects::get(self.store, &self.name.file(file), contents)?;
+        // The receipt has their fingerprints; this only names them.
+        Ok(Certificate::all_from_file(&pem).unwrap_or_default())
     }
 
     /// What the backup's own objects of a kind must be, in order.

@@ -142,6 +142,15 @@ impl<'a> SliceReader<'a> {
         Ok(OpenedSlice { bytes, plaintext })
     }
 
+    /// Of each run the shortest slice.
+    pub(in crate::operations) fn shortest(&self) -> impl Iterator<Item = Slice> {
+        self.runs.iter().filter_map(|(backup, run)| {
+            let (number, Known { size, sha256 }) = run.numbered().min_by_key(|(_, known)| known.size)?;
+            let name = SliceName { backup: *backup, number };
+            Some(Slice { name, size: size.into(), sha256: *sha256.as_bytes() })
+        })
+    }
+
     /// Its length and hash, sealed; None for a slice that the backup does not need.
     #[must_use]
     pub fn known(&self, name: SliceName) -> Option<Slice> {
@@ -155,6 +164,12 @@ impl Run {
         let range = self.ranges.partition_point(|(range, _)| range.last < number);
         let (range, position) = self.ranges.get(range)?;
         self.slices.get(position + number.checked_sub(range.first)? as usize).copied()
+    }
+
+    /// All slices with their numbers.
+    fn numbered(&self) -> impl Iterator<Item = (u32, Known)> {
+        let numbers = self.ranges.iter().flat_map(|(range, _)| range.first..=range.last);
+        numbers.zip(self.slices.iter().copied())
     }
 
     /// The run's opener. Whoever comes first makes it, while the others wait.

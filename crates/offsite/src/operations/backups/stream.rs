@@ -29,14 +29,14 @@ pub(super) enum Text {
 }
 
 impl Text {
-    fn file(self, number: u32) -> BackupFile {
+    pub(super) fn file(self, number: u32) -> BackupFile {
         match self {
             Self::Index => BackupFile::Index(number),
             Self::Plan => BackupFile::Plan(number),
         }
     }
 
-    fn kind(self, context: &str) -> StreamKind<'_> {
+    pub(super) fn kind(self, context: &str) -> StreamKind<'_> {
         match self {
             Self::Index => StreamKind::Index(context),
             Self::Plan => StreamKind::Plan(context),
