@@ -3,6 +3,7 @@
 pub(crate) mod backup;
 pub(crate) mod decrypt;
 pub(crate) mod doctor;
+pub(crate) mod drill;
 pub(crate) mod encrypt;
 pub(crate) mod files;
 pub(crate) mod inspect;
@@ -147,6 +148,7 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], Failure> {
 
 /// A store to read from, and whom to trust there.
 pub(crate) struct OpenStore {
+    pub(crate) location: Location,
     pub(crate) store: Box<dyn store::Read>,
     pub(crate) scope: Scope,
     pub(crate) pins: Pins,
@@ -165,7 +167,8 @@ impl OpenStore {
         let pins = Pins::read(signers.iter().map(OsString::as_os_str).chain(lines), host.as_ref())?;
         let scope = Scope { host: host.clone(), set: set.clone() };
         let settings = ReadSettings { as_of: *store_as_of, notice: progress.notice() };
-        Ok(Self { store: store::open_for_read(&location, &settings).map_err(offsite::Error::from)?, scope, pins })
+        let store = store::open_for_read(&location, &settings).map_err(offsite::Error::from)?;
+        Ok(Self { location, store, scope, pins })
     }
 
     /// Decides for a backup.
@@ -193,6 +196,14 @@ pub(crate) fn written(result: io::Result<()>) -> Result<(), Failure> {
             Err(Failure::Reported)
         }
         _ => Ok(()),
+    }
+}
+
+/// There is no option to replace an existing file: the error must not hint at one.
+pub(crate) fn not_replaced(error: offsite::Error) -> offsite::Error {
+    match error {
+        offsite::Error::Exists { path, .. } => offsite::Error::Exists { path, replaceable: false },
+        error => error,
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// Done, but for something that could not be read or made.
 pub(crate) const PARTIAL: u8 = 3;
-/// Something in a store is damaged, or put there by somebody who is not trusted.
+/// Something in a store is damaged, put there by somebody who is not trusted, or not opened by a key that should.
 pub(crate) const DAMAGED: u8 = 4;
 /// Interrupted by the user or the system.
 pub(crate) const INTERRUPTED: u8 = 130;

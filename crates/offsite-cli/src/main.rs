@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         Command::Files(arguments) => commands::files::run(&arguments),
         Command::Verify(arguments) => commands::verify::run(&arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
+        Command::Drill(arguments) => commands::drill::run(&arguments),
         Command::RecoveryScript => commands::recovery_script::run(),
     };
     match result {

@@ -12,7 +12,7 @@ use offsite::operations::restore::{Restore, Restored, To, restore_backup};
 use serde::Serialize;
 
 use crate::arguments::{self, PlaceArgument};
-use crate::commands::{Failure, OpenStore, conclude, private_key, refuse_terminal, written};
+use crate::commands::{Failure, OpenStore, conclude, not_replaced, private_key, refuse_terminal, written};
 use crate::terminal::{self, Progress};
 use crate::words::counted;
 
@@ -76,14 +76,6 @@ fn perform(
         _ => restore_backup(&what, To::Nothing, &backup, progress)?,
     };
     Ok((found.name, restored))
-}
-
-/// There is no option to replace an existing file: the error must not hint at one.
-fn not_replaced(error: offsite::Error) -> offsite::Error {
-    match error {
-        offsite::Error::Exists { path, .. } => offsite::Error::Exists { path, replaceable: false },
-        error => error,
-    }
 }
 
 fn name(place: &Place) -> PathBuf {
