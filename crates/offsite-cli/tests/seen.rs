@@ -22,7 +22,12 @@ fn seen() -> Host {
         done
         OFFSITE_SIGNING_KEY=$PWD/there.pem "$OFFSITE" backup -r cert.pem --host there tree 2>/dev/null"#;
     run(&mut host.bash(script)).ok();
-    run(&mut host.offsite("verify --seen seen.json")).ok().says("seen.json is new").says("origin not proven");
+    run(&mut host.offsite("verify --seen seen.json"))
+        .ok()
+        .says("seen.json is new")
+        .says("here/default is new, signed by sha256:")
+        .says("from now on this signer is trusted")
+        .says("origin not proven");
     run(&mut host.offsite("verify --seen seen.json")).ok().does_not_say("offsite: ");
     host
 }

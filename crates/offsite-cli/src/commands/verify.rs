@@ -74,10 +74,19 @@ pub(crate) fn run(arguments: &arguments::Verify) -> Result<(), Failure> {
     let result = verified.map_err(Failure::from).and_then(|verified| {
         if let Some(path) = &arguments.seen {
             seen.write(path)?;
+            verified.sets.iter().for_each(tell_if_new);
         }
         report(&verified, arguments)
     });
     conclude(result, &progress)
+}
+
+/// Tells of a set that is remembered from now on, and whom that trusts.
+fn tell_if_new(set: &Set) {
+    let Some(latest) = set.latest.as_ref().filter(|_| set.is_new) else { return };
+    let whose =
+        if set.is_pinned { "" } else { "; from now on this signer is trusted, so compare it with the server's" };
+    terminal::warning(&format!("{}/{} is new, signed by {}{whose}", set.host, set.set, latest.signer));
 }
 
 /// What earlier verifications have seen, with what is accepted now.

@@ -86,6 +86,8 @@ pub struct Set {
     pub latest: Option<Found>,
     /// Whether anybody said whose they must be.
     pub is_pinned: bool,
+    /// Whether no earlier verification has seen it.
+    pub is_new: bool,
     /// Bytes that all of them have put.
     pub stored_bytes: u64,
     /// How many findings there are.
@@ -136,7 +138,7 @@ impl Verify<'_> {
     fn set(&self, listings: &[backups::Listing], seen: &mut Seen, verified: &mut Verified) -> Result<()> {
         let Some(first) = listings.first() else { return Ok(()) };
         let name = &first.name;
-        let seen_pins = seen.pins(&name.host);
+        let (seen_pins, is_new) = (seen.pins(&name.host), !seen.has(&name.host, &name.set));
         let pins = if self.pins.is_empty() { &seen_pins } else { self.pins };
         let (mut counting, mut findings) = (Vec::<(Found, Receipt)>::new(), Vec::new());
         backups::read_all(self.store, listings, pins, &mut |read| {
@@ -185,6 +187,7 @@ impl Verify<'_> {
             backups: counting.len(),
             latest: latest.cloned(),
             is_pinned: !pins.is_empty(),
+            is_new,
             stored_bytes: counting.iter().map(|(found, _)| found.stored_bytes).sum(),
             findings: 0,
         });

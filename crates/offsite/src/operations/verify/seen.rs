@@ -157,6 +157,11 @@ impl Seen {
         pins
     }
 
+    /// Whether a set was seen.
+    pub(super) fn has(&self, host: &HostName, set: &SetName) -> bool {
+        self.sets.binary_search_by(|seen| (&seen.of.host, &seen.of.set).cmp(&(host, set))).is_ok()
+    }
+
     /// Compares a set's latest backup with what was seen, and takes it up unless something is found that
     /// nobody has accepted. A backup from before `kept_since` may have been removed by rule.
     pub(super) fn compare(
