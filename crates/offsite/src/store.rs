@@ -215,6 +215,8 @@ impl PutSettings {
 pub struct ReadSettings {
     /// What was put later is not there: for stores that keep versions.
     pub as_of: Option<OffsetDateTime>,
+    /// Not to be allowed to list versions is an error, and not taken for a store that keeps none.
+    pub every_version: bool,
     /// Is told when the store cannot be reached, and something therefore tried again.
     pub notice: Notice,
 }
@@ -223,7 +225,7 @@ impl ReadSettings {
     /// What is there now, and nobody is told anything.
     #[must_use]
     pub fn new() -> Self {
-        Self { as_of: None, notice: nobody() }
+        Self { as_of: None, every_version: false, notice: nobody() }
     }
 }
 

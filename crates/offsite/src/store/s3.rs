@@ -250,6 +250,7 @@ pub(super) struct S3Read {
     bucket: Bucket,
     patience: Patience,
     as_of: Option<OffsetDateTime>,
+    every_version: bool,
     /// Whether the bucket or the credential has turned out to know of no versions.
     no_versions: AtomicBool,
 }
@@ -261,8 +262,19 @@ impl S3Read {
             bucket,
             patience: Patience::short(settings.notice.clone()),
             as_of: settings.as_of,
+            every_version: settings.every_version,
             no_versions: AtomicBool::new(false),
         })
+    }
+
+    /// Whether that is why current versions have to do.
+    fn does_without_versions(&self, reason: &Reason) -> bool {
+        let has_none = match reason {
+            Reason::Unsupported(_) => true,
+            Reason::PermissionDenied(_) => !self.every_version,
+            _ => false,
+        };
+        has_none && self.as_of.is_none()
     }
 
     /// Lists what begins with the name of a folder and a slash.
@@ -395,7 +407,7 @@ impl Read for S3Read {
         self.patience.attempt(|| {
             let versions = !self.no_versions.load(Ordering::Relaxed);
             match attempt(versions) {
-                Err(Reason::PermissionDenied(_) | Reason::Unsupported(_)) if versions && self.as_of.is_none() => {
+                Err(reason) if versions && self.does_without_versions(&reason) => {
                     self.no_versions.store(true, Ordering::Relaxed);
                     attempt(false).map_err(failed)
                 }
@@ -419,15 +431,24 @@ impl S3Delete {
 }
 
 impl Delete for S3Delete {
-    /// For good: every version, and every mark that hides one.
+    /// For good: every version, and every mark that hides one. The oldest, which is the true one, goes last: where
+    /// a later one is locked, or this is killed, what there was is still there. Without the right to list versions
+    /// nothing is deleted, since what is then only hidden would pass for deleted.
     fn delete(&self, object: &ObjectName) -> Result<()> {
         let failed = |reason| self.bucket.failed("delete", object.as_str(), reason);
         self.patience.attempt(|| {
-            let versions = match self.bucket.versions(object.as_str(), None, true) {
-                Err(Reason::PermissionDenied(_) | Reason::Unsupported(_)) => vec![None],
-                versions => versions.map_err(failed)?.into_iter().map(|version| version.id).collect(),
-            };
-            versions.into_iter().try_for_each(|version| self.bucket.delete(object.as_str(), version)).map_err(failed)
+            loop {
+                let versions = match self.bucket.versions(object.as_str(), None, true) {
+                    Err(Reason::Unsupported(_)) => vec![None],
+                    versions => versions.map_err(failed)?.into_iter().map(|version| version.id).collect(),
+                };
+                let is_all = versions.len() < MOST_VERSIONS;
+                let mut latest_first = versions.into_iter().rev();
+                latest_first.try_for_each(|version| self.bucket.delete(object.as_str(), version)).map_err(failed)?;
+                if is_all {
+                    return Ok(());
+                }
+            }
         })
     }
 }
