@@ -11,6 +11,7 @@ mod inspect;
 mod keygen;
 mod keys;
 mod list;
+pub mod prune;
 pub mod restore;
 pub mod verify;
 

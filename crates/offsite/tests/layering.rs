@@ -120,7 +120,9 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
             &["operations/backups"],
             &["operations/verify/finding"],
             &["operations/verify/chain", "operations/verify/needs", "operations/verify/seen"],
-            &["operations/doctor", "operations/files", "operations/list", "operations/verify"],
+            &["operations/prune/needed", "operations/prune/rules"],
+            &["operations/prune/sweep"],
+            &["operations/doctor", "operations/files", "operations/list", "operations/prune", "operations/verify"],
             &[
                 "operations/restore/entry",
                 "operations/restore/error",
@@ -158,6 +160,7 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
                 "commands/inspect",
                 "commands/keygen",
                 "commands/list",
+                "commands/prune",
                 "commands/recovery_script",
                 "commands/restore",
                 "commands/verify",
