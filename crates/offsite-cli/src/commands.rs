@@ -9,6 +9,7 @@ pub(crate) mod files;
 pub(crate) mod inspect;
 pub(crate) mod keygen;
 pub(crate) mod list;
+pub(crate) mod prune;
 pub(crate) mod recovery_script;
 pub(crate) mod restore;
 pub(crate) mod verify;
@@ -156,6 +157,15 @@ pub(crate) struct OpenStore {
 
 impl OpenStore {
     pub(crate) fn new(arguments: &arguments::FromStore, progress: &Progress) -> Result<Self, Failure> {
+        Self::open(arguments, progress, false)
+    }
+
+    /// For whoever must see every version that there is.
+    pub(crate) fn with_every_version(arguments: &arguments::FromStore, progress: &Progress) -> Result<Self, Failure> {
+        Self::open(arguments, progress, true)
+    }
+
+    fn open(arguments: &arguments::FromStore, progress: &Progress, every_version: bool) -> Result<Self, Failure> {
         let arguments::FromStore { from, host, set, signers, store_as_of } = arguments;
         let location = Location::parse(from).map_err(|error| {
             let hint = "name it with --from, or in OFFSITE_STORE";
@@ -166,7 +176,7 @@ impl OpenStore {
         let lines = lines.filter(|line| !line.is_empty()).map(OsStr::from_bytes);
         let pins = Pins::read(signers.iter().map(OsString::as_os_str).chain(lines), host.as_ref())?;
         let scope = Scope { host: host.clone(), set: set.clone() };
-        let settings = ReadSettings { as_of: *store_as_of, notice: progress.notice() };
+        let settings = ReadSettings { as_of: *store_as_of, every_version, notice: progress.notice() };
         let store = store::open_for_read(&location, &settings).map_err(offsite::Error::from)?;
         Ok(Self { location, store, scope, pins })
     }
