@@ -156,6 +156,26 @@ fn what_is_mended_is_told_until_it_is_accepted_and_only_that() {
     run(&mut host.offsite("verify --accept all")).fails(2).says("--seen");
 }
 
+/// Of no set, and yet found in the folder of one.
+#[test]
+fn junk_among_the_receipts_is_told_once_and_can_be_accepted() {
+    let host = seen();
+    run(&mut host.bash("echo >store/receipts/here/junk")).ok();
+    let noted = || fs::read_to_string(host.path("seen.json")).unwrap().matches("here/junk").count();
+    for _ in 0..2 {
+        run(&mut host.offsite("verify --seen seen.json --host here")).fails(4).says("receipts/here/junk");
+        assert_eq!(noted(), 1);
+    }
+    run(&mut host.offsite("verify --seen seen.json --host there")).ok();
+    run(&mut host.offsite("verify --seen seen.json --host here --accept all")).ok();
+    run(&mut host.offsite("verify --seen seen.json")).ok();
+    run(&mut host.offsite("verify --seen seen.json --host there")).ok();
+    assert_eq!(noted(), 1);
+    run(&mut host.bash("rm store/receipts/here/junk")).ok();
+    run(&mut host.offsite("verify --seen seen.json")).ok();
+    assert_eq!(noted(), 0);
+}
+
 #[test]
 fn what_is_no_record_is_refused_and_stays() {
     let host = seen();

@@ -4,7 +4,7 @@
 //! A set's record moves forward along the chain of its receipts, and never otherwise unless somebody has
 //! [accepted](Seen::accept) what was found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
 use std::path::Path;
 
@@ -229,9 +229,11 @@ impl Seen {
     /// Leaves only those findings that are to be told, adds those of earlier that nobody has accepted, and notes
     /// them all.
     pub(super) fn settle(&mut self, scope: &Scope, now: OffsetDateTime, findings: &mut Vec<Finding>) {
+        let now_found: BTreeSet<FindingId> = findings.iter().map(Finding::id).collect();
         let in_scope = |noted: &Noted| match &noted.of {
             Some(of) => scope.has(&of.host, &of.set),
-            None => *scope == Scope::default(),
+            // Of no set: whether it would have been found only a look at everything tells.
+            None => *scope == Scope::default() || now_found.contains(&noted.id),
         };
         let (known, elsewhere): (Vec<_>, Vec<_>) = std::mem::take(&mut self.open).into_iter().partition(in_scope);
         let mut known: BTreeMap<FindingId, Noted> = known.into_iter().map(|noted| (noted.id, noted)).collect();
