@@ -152,6 +152,13 @@ impl SliceRange {
         }
         ranges
     }
+
+    /// Whether a number is in any of these ranges, which ascend.
+    #[must_use]
+    pub fn hold(ranges: &[Self], number: u32) -> bool {
+        let after = ranges.partition_point(|range| range.last < number);
+        ranges.get(after).is_some_and(|range| range.first <= number)
+    }
 }
 
 macro_rules! words {

@@ -47,9 +47,7 @@ impl Needed {
     /// Whether any of them needs what has this name in the set's folder: `<backup>/<file>`.
     pub(super) fn has(&self, name: &str) -> bool {
         if let Ok(SliceName { backup, number }) = name.parse() {
-            let ranges = self.slices.get(&backup).map_or(&[][..], Vec::as_slice);
-            let after = ranges.partition_point(|range| range.last < number);
-            return ranges.get(after).is_some_and(|range| range.first <= number);
+            return self.slices.get(&backup).is_some_and(|ranges| SliceRange::hold(ranges, number));
         }
         let file = name.split_once('/').and_then(|(run, file)| Some((run.parse().ok()?, file.parse().ok()?)));
         file.is_some_and(|file| self.files.contains(&file))

@@ -311,11 +311,7 @@ fn compared(
 
 /// The backups that need a slice.
 fn needing(needed: &[(BackupId, Vec<SliceRange>)], number: u32) -> Vec<BackupId> {
-    let needs = |ranges: &[SliceRange]| {
-        let after = ranges.partition_point(|range| range.last < number);
-        ranges.get(after).is_some_and(|range| range.first <= number)
-    };
-    needed.iter().filter(|(_, ranges)| needs(ranges)).map(|(backup, _)| *backup).collect()
+    needed.iter().filter(|(_, ranges)| SliceRange::hold(ranges, number)).map(|(backup, _)| *backup).collect()
 }
 
 /// What is wrong, by run: a lost folder is one finding, and not one for each of its objects.
