@@ -28,6 +28,7 @@ use offsite::operations::restore::Error as RestoreError;
 use offsite::pins::Pins;
 use offsite::store::{self, Location, ReadSettings};
 use offsite::{Events, operations, shown};
+use time::Duration;
 
 use crate::terminal::Progress;
 use crate::{arguments, exit, host, terminal, words};
@@ -132,6 +133,11 @@ impl ThisHost {
         let name = name.ok_or_else(|| missing("a lasting name of this host", "name it with --host"))?;
         Ok(Self { name, state, signing_key })
     }
+}
+
+/// So many seconds.
+pub(crate) fn seconds(number: u64) -> Duration {
+    Duration::seconds(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 /// Bytes that nobody can guess.

@@ -6,9 +6,9 @@ use offsite::operations::prune::{Amount, Fate, Outcome, Prune, Pruned, Refused, 
 use offsite::receipt::rfc_3339;
 use offsite::store;
 use serde::Serialize;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
-use crate::commands::{Failure, OpenStore, conclude, written};
+use crate::commands::{Failure, OpenStore, conclude, seconds, written};
 use crate::terminal::{self, Progress};
 use crate::{arguments, words};
 
@@ -83,7 +83,7 @@ pub(crate) fn run(arguments: &arguments::Prune) -> Result<(), Failure> {
 
 fn rules(arguments: &arguments::Prune) -> Rules {
     Rules {
-        within: Duration::seconds(i64::try_from(arguments.keep_within).unwrap_or(i64::MAX)),
+        within: seconds(arguments.keep_within),
         last: arguments.keep_last,
         daily: arguments.keep_daily,
         weekly: arguments.keep_weekly,

@@ -6,10 +6,10 @@ use std::io::{self, Write as _};
 use offsite::operations::verify::{Finding, Seen, Set, Share, Verified, Verify, What, verify};
 use offsite::receipt::rfc_3339;
 use serde::Serialize;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use crate::arguments::{self, Accept};
-use crate::commands::{Failure, OpenStore, conclude, random, written};
+use crate::commands::{Failure, OpenStore, conclude, random, seconds, written};
 use crate::terminal::{self, Progress};
 use crate::words;
 
@@ -103,10 +103,6 @@ fn seen(arguments: &arguments::Verify) -> Result<Seen, Failure> {
         }
     }
     Ok(seen)
-}
-
-fn seconds(number: u64) -> Duration {
-    Duration::seconds(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 fn report(verified: &Verified, arguments: &arguments::Verify) -> Result<(), Failure> {
