@@ -252,6 +252,12 @@ impl BackupName {
         parts.next().is_none().then_some(Self { host, set, backup })
     }
 
+    /// The host and the set.
+    #[must_use]
+    pub fn of(&self) -> (&HostName, &SetName) {
+        (&self.host, &self.set)
+    }
+
     /// The same set's backup of another id.
     #[must_use]
     pub fn sibling(&self, backup: BackupId) -> Self {

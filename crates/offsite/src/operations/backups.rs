@@ -17,7 +17,7 @@ mod stream;
 pub use choose::{Which, choose, signers};
 pub(in crate::operations) use choose::{choose_of_set, one_set};
 pub use find::{Found, Scope, survey};
-pub(in crate::operations) use find::{Listing, listings, read_all};
+pub(in crate::operations) use find::{Listing, by_set, listings, read_all, recency};
 pub(in crate::operations) use objects::get;
 pub use open::Backup;
 pub(in crate::operations) use sample::Sample;

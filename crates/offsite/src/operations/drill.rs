@@ -66,10 +66,7 @@ pub fn candidates(store: &dyn store::Read, scope: &Scope, which: Which, pins: &P
     if let Which::Id(_) = which {
         backups::one_set(&listings, scope)?;
     }
-    let of_one_set = |one: &backups::Listing, other: &backups::Listing| {
-        (&one.name.host, &one.name.set) == (&other.name.host, &other.name.set)
-    };
-    let sets = listings.chunk_by(of_one_set).map(|listings| candidate(store, listings, which, pins));
+    let sets = backups::by_set(&listings).map(|listings| candidate(store, listings, which, pins));
     Ok(Candidates { sets: sets.collect::<Result<_>>()?, strays })
 }
 

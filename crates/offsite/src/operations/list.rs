@@ -22,8 +22,7 @@ pub fn list(store: &dyn store::Read, scope: &Scope, pins: &Pins, events: &dyn Ev
         return Err(Error::NoBackup { host: scope.host.clone(), set: scope.set.clone() });
     }
     if pins.is_empty() && !all.is_empty() {
-        for of_set in all.chunk_by(|one, other| (&one.name.host, &one.name.set) == (&other.name.host, &other.name.set))
-        {
+        for of_set in all.chunk_by(|one, other| one.name.of() == other.name.of()) {
             let (signers, name) = (backups::signers(of_set), &of_set[0].name);
             if signers.len() > 1 {
                 events.warn(Warning::SeveralSigners { host: name.host.clone(), set: name.set.clone(), signers });

@@ -140,9 +140,9 @@ pub fn prune(what: &Prune<'_>) -> Result<Vec<Set>> {
         events.warn(Warning::OriginNotProven);
     }
     let mut sets = Vec::new();
-    for listings in listings.chunk_by(|one, other| of(&one.name) == of(&other.name)) {
+    for listings in backups::by_set(&listings) {
         let Some(Listing { name, .. }) = listings.first() else { continue };
-        let (host, set) = of(name);
+        let (host, set) = name.of();
         let strays = strays.remove(&(host.clone(), set.clone())).unwrap_or_default();
         sets.push(Set { host: host.clone(), set: set.clone(), outcome: what.set(name, listings, strays)? });
     }
@@ -151,10 +151,6 @@ pub fn prune(what: &Prune<'_>) -> Result<Vec<Set>> {
         strays.iter().for_each(|stray| events.damage(stray));
     });
     Ok(sets)
-}
-
-fn of(name: &BackupName) -> (&HostName, &SetName) {
-    (&name.host, &name.set)
 }
 
 /// In which set's folder something lies among the receipts.

@@ -98,7 +98,7 @@ pub(in crate::operations) fn choose_of_set(
 ///
 /// [`Error::NoBackup`], [`Error::Ambiguous`].
 pub(in crate::operations) fn one_set(listings: &[Listing], scope: &Scope) -> Result<()> {
-    let mut sets: Vec<_> = listings.iter().map(|listing| (&listing.name.host, &listing.name.set)).collect();
+    let mut sets: Vec<_> = listings.iter().map(|listing| listing.name.of()).collect();
     sets.dedup();
     match sets.len() {
         0 => Err(Error::NoBackup { host: scope.host.clone(), set: scope.set.clone() }),

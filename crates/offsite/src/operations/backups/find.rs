@@ -102,14 +102,27 @@ impl Found {
     /// The latest backup has the greatest. Times are to the second; of equal ones that which was put last
     /// comes last in the chain.
     pub(in crate::operations) fn recency(&self) -> (OffsetDateTime, OffsetDateTime, BackupId) {
-        (self.time(), self.stored, self.name.backup)
+        recency(self.name.backup, self.stored)
     }
 
     /// The time that counts: a clock that ran ahead does not make a backup the latest for long.
     #[must_use]
     pub fn time(&self) -> OffsetDateTime {
-        self.start().min(self.stored)
+        time(self.name.backup, self.stored)
     }
+}
+
+/// See [`Found::time`].
+fn time(backup: BackupId, stored: OffsetDateTime) -> OffsetDateTime {
+    backup.start().min(stored)
+}
+
+/// See [`Found::recency`].
+pub(in crate::operations) fn recency(
+    backup: BackupId,
+    stored: OffsetDateTime,
+) -> (OffsetDateTime, OffsetDateTime, BackupId) {
+    (time(backup, stored), stored, backup)
 }
 
 /// A receipt that is listed and not yet read.
@@ -196,6 +209,11 @@ pub(in crate::operations) fn listings(
     // A store goes by the bytes of whole names, in which `a-b/` comes before `a/`.
     listings.sort_unstable_by(|one: &Listing, other: &Listing| one.name.cmp(&other.name));
     Ok(listings)
+}
+
+/// Those of each set, where they are in order.
+pub(in crate::operations) fn by_set(listings: &[Listing]) -> impl Iterator<Item = &[Listing]> {
+    listings.chunk_by(|one, other| one.name.of() == other.name.of())
 }
 
 /// Reads and verifies a receipt; None where it is no longer there.

@@ -6,6 +6,7 @@ use std::fmt;
 use time::{Duration, OffsetDateTime, UtcOffset};
 
 use crate::names::BackupId;
+use crate::operations::backups;
 
 /// What is kept. Days, weeks (from Monday), months and years are those of UTC, and only those count in which
 /// there is a backup.
@@ -91,7 +92,7 @@ impl Dated {
 
     /// The latest has the greatest, as everywhere else: a receipt of long ago that was put again is not it.
     fn recency(&self) -> (OffsetDateTime, OffsetDateTime, BackupId) {
-        (self.stored.min(self.backup.start()), self.stored, self.backup)
+        backups::recency(self.backup, self.stored)
     }
 }
 
