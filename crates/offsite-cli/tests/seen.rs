@@ -200,5 +200,10 @@ fn what_is_no_record_is_refused_and_stays() {
         run(&mut host.offsite(&format!("verify --seen {file}"))).fails(1).says(&file).says(says).one_error();
         assert_eq!(fs::read_to_string(host.path(&file)).unwrap(), *text);
     });
+    // In another order it is the same record.
+    let mut turned: serde_json::Value = serde_json::from_str(&good).unwrap();
+    turned["sets"].as_array_mut().unwrap().reverse();
+    fs::write(host.path("turned.json"), turned.to_string()).unwrap();
+    run(&mut host.offsite("verify --seen turned.json")).ok().does_not_say("is new");
     run(&mut host.offsite("verify --seen missing/seen.json")).fails(1).says("missing/seen.json");
 }

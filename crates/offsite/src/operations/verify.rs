@@ -73,6 +73,12 @@ pub struct Verified {
     pub hashed: u64,
 }
 
+impl Verified {
+    fn position(&self, host: &HostName, set: &SetName) -> Option<usize> {
+        self.sets.binary_search_by(|known| (&known.host, &known.set).cmp(&(host, set))).ok()
+    }
+}
+
 /// The backups of a set.
 #[derive(Debug)]
 pub struct Set {
@@ -105,15 +111,10 @@ pub fn verify(what: &Verify<'_>, seen: &mut Seen) -> Result<Verified> {
     let mut verified = Verified::default();
     let mut stray = |damage| verified.findings.push(Finding { of: None, what: receipt_is(damage) });
     let listings = backups::listings(*store, scope, &mut stray)?;
-    for listings in
-        listings.chunk_by(|one, other| (&one.name.host, &one.name.set) == (&other.name.host, &other.name.set))
-    {
+    for listings in backups::by_set(&listings) {
         what.set(listings, seen, &mut verified)?;
     }
-    let is_there = |host: &HostName, set: &SetName| {
-        listings.iter().any(|listing| (&listing.name.host, &listing.name.set) == (host, set))
-    };
-    verified.findings.extend(seen.gone(scope, &is_there));
+    verified.findings.extend(seen.gone(scope, &|host, set| verified.position(host, set).is_some()));
     if listings.is_empty() && verified.findings.is_empty() && **scope != Scope::default() {
         return Err(Error::NoBackup { host: scope.host.clone(), set: scope.set.clone() });
     }
@@ -121,10 +122,10 @@ pub fn verify(what: &Verify<'_>, seen: &mut Seen) -> Result<Verified> {
         what.events.warn(Warning::OriginNotProven);
     }
     seen.settle(scope, what.now, &mut verified.findings);
-    for set in &mut verified.sets {
-        let is_of =
-            |finding: &&Finding| finding.of.as_ref().is_some_and(|(host, name)| (host, name) == (&set.host, &set.set));
-        set.findings = verified.findings.iter().filter(is_of).count();
+    for (host, set) in verified.findings.iter().filter_map(|finding| finding.of.as_ref()) {
+        if let Some(position) = verified.position(host, set) {
+            verified.sets[position].findings += 1;
+        }
     }
     Ok(verified)
 }

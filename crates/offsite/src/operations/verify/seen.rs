@@ -102,7 +102,9 @@ impl Seen {
             Err(error) => return Err(error),
         };
         let failed = |problem: String| Error::NotSeen { path: path.to_path_buf(), problem };
-        let seen: Self = serde_json::from_slice(&contents).map_err(|error| failed(error.to_string()))?;
+        let mut seen: Self = serde_json::from_slice(&contents).map_err(|error| failed(error.to_string()))?;
+        // As it was written, unless somebody has had a hand in it.
+        seen.sets.sort_unstable_by(|one, other| one.of.cmp(&other.of));
         match seen.version {
             VERSION => Ok(Some(seen)),
             version => Err(failed(format!("version {version} is not known"))),
@@ -151,7 +153,8 @@ impl Seen {
     /// Whom to trust for this host, where nobody else says so: who signed what was seen of it.
     pub(super) fn pins(&self, host: &HostName) -> Pins {
         let mut pins = Pins::default();
-        for set in self.sets.iter().filter(|set| set.of.host == *host) {
+        let first = self.sets.partition_point(|set| set.of.host < *host);
+        for set in self.sets[first..].iter().take_while(|set| set.of.host == *host) {
             set.signers.iter().for_each(|signer| pins.add(host, *signer));
         }
         pins
@@ -191,7 +194,7 @@ impl Seen {
             signers.extend(set.signers.iter().filter(|signer| **signer != found.signer));
         }
         let pair = (of.host.clone(), of.set.clone());
-        if !findings.iter().all(|what| self.is_accepted(FindingId::of(Some(&pair), what))) {
+        if !findings.iter().all(|what| find(&self.accepted, FindingId::of(Some(&pair), what)).is_some()) {
             return findings;
         }
         let recipients = receipt.recipients.clone();
@@ -207,7 +210,6 @@ impl Seen {
     /// forgotten.
     pub(super) fn gone(&mut self, scope: &Scope, is_there: &dyn Fn(&HostName, &SetName) -> bool) -> Vec<Finding> {
         let mut gone = Vec::new();
-        let accepted = &self.accepted;
         self.sets.retain(|set| {
             let Of { host, set: name } = &set.of;
             if !scope.has(host, name) || is_there(host, name) {
@@ -215,15 +217,11 @@ impl Seen {
             }
             let what = What::SetGone { last: set.backup };
             let finding = Finding { of: Some((host.clone(), name.clone())), what };
-            let is_accepted = accepted.iter().any(|noted| noted.id == finding.id());
+            let is_accepted = find(&self.accepted, finding.id()).is_some();
             gone.push(finding);
             !is_accepted
         });
         gone
-    }
-
-    fn is_accepted(&self, id: FindingId) -> bool {
-        self.accepted.iter().any(|noted| noted.id == id)
     }
 
     /// Leaves only those findings that are to be told, adds those of earlier that nobody has accepted, and notes
@@ -245,7 +243,7 @@ impl Seen {
                 return true;
             }
             let id = finding.id();
-            if let Some(noted) = accepted.iter().find(|noted| noted.id == id) {
+            if let Some(noted) = find(&accepted, id) {
                 self.accepted.push(noted.clone());
                 return finding.what.harms_the_latest();
             }
@@ -262,6 +260,10 @@ impl Seen {
             self.open.push(noted);
         }
     }
+}
+
+fn find(noted: &[Noted], id: FindingId) -> Option<&Noted> {
+    noted.iter().find(|noted| noted.id == id)
 }
 
 fn of(finding: &Finding) -> Option<Of> {
