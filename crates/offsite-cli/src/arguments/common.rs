@@ -1,0 +1,102 @@
+//! What several commands take.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+use offsite::files::Place;
+use offsite::names::{HostName, SetName};
+use offsite::operations::backups::Which;
+use offsite::store::Location;
+use time::OffsetDateTime;
+
+use crate::arguments::values::{PlaceArgument, moment, place, store, which};
+
+/// A store to put into, as whom and for whom.
+#[derive(Args)]
+pub(crate) struct ToStore {
+    /// Certificate to encrypt to; repeat it for several recipients, each of whom can decrypt alone.
+    /// Without it OFFSITE_RECIPIENTS counts: names of files, one a line, or PEM text
+    #[arg(short, long = "recipient", value_name = "CERT")]
+    pub(crate) recipients: Vec<PathBuf>,
+    /// Where to: a directory, s3://BUCKET/PREFIX or sftp://USER@HOST/PATH. Of a directory's path only the last part is
+    /// made where it is missing
+    #[arg(long, value_name = "STORE", env = "OFFSITE_STORE", value_parser = store())]
+    pub(crate) to: Location,
+    /// Whose backups these are, in the store [default: this machine's name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Option<HostName>,
+    /// Series of backups
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(crate) set: SetName,
+}
+
+/// A store to read from, and what of it.
+#[derive(Args)]
+pub(crate) struct FromStore {
+    /// Store to read from: a directory, s3://BUCKET/PREFIX or sftp://USER@HOST/PATH
+    #[arg(long, value_name = "STORE", env = "OFFSITE_STORE", hide_env_values = true)]
+    pub(crate) from: OsString,
+    /// Only backups of this host; must be given where the store holds several, but for a list
+    #[arg(long)]
+    pub(crate) host: Option<HostName>,
+    /// Only backups of this set; must be given where the store holds several, but for a list
+    #[arg(long)]
+    pub(crate) set: Option<SetName>,
+    /// Whose backups to trust: a folder with a HOST.pem for each host; or, with --host, a file of
+    /// certificates or sha256:FINGERPRINT. Repeat it for several. Without it OFFSITE_SIGNERS counts,
+    /// one a line
+    #[arg(long = "signer", value_name = "SIGNER")]
+    pub(crate) signers: Vec<OsString>,
+    /// Read what a bucket with versions held at that time, such as 2026-11-23 or
+    /// 2026-11-23T07:45:00Z: what was put later is not there
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) store_as_of: Option<OffsetDateTime>,
+}
+
+/// One backup of a store, and the key that opens it.
+#[derive(Args)]
+pub(crate) struct OneBackup {
+    #[command(flatten)]
+    pub(crate) store: FromStore,
+    #[command(flatten)]
+    pub(crate) key: Key,
+    /// Which backup: an id, as `offsite list` shows them, or latest
+    #[arg(long, value_name = "ID", default_value = "latest", value_parser = which)]
+    pub(crate) backup: Which,
+}
+
+/// A private key.
+#[derive(Args)]
+pub(crate) struct Key {
+    /// File with the private key, with or without its certificate
+    #[arg(short, long, value_name = "PRIVATE")]
+    pub(crate) key: PathBuf,
+    /// Unlock the private key by the first line of this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+/// What is read and written.
+#[derive(Args)]
+pub(crate) struct InputOutput {
+    /// Replace an existing file
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// File to write; standard output without it
+    #[arg(short, long, value_name = "OUT", value_parser = place())]
+    output: Option<PlaceArgument>,
+    /// File to read; standard input without it
+    #[arg(value_name = "IN", value_parser = place())]
+    input: Option<PlaceArgument>,
+}
+
+impl InputOutput {
+    pub(crate) fn input(&self) -> Place {
+        PlaceArgument::or_standard(self.input.as_ref())
+    }
+
+    pub(crate) fn output(&self) -> Place {
+        PlaceArgument::or_standard(self.output.as_ref())
+    }
+}

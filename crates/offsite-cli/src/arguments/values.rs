@@ -1,0 +1,133 @@
+//! What stands behind an option: sizes, times, rates, places.
+
+use std::num::NonZero;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use offsite::cms::limits;
+use offsite::files::Place;
+use offsite::names::NameError;
+use offsite::operations::backups::Which;
+use offsite::receipt;
+use offsite::store::Location;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// A [`Place`] that clap can hold.
+#[derive(Clone)]
+pub(crate) struct PlaceArgument(Place);
+
+impl PlaceArgument {
+    /// `-` and nothing are standard input or output.
+    pub(crate) fn or_standard(argument: Option<&Self>) -> Place {
+        argument.map_or(Place::Standard, |argument| argument.0.clone())
+    }
+}
+
+/// Names of files need not be UTF-8.
+pub(super) fn place() -> impl TypedValueParser<Value = PlaceArgument> {
+    OsStringValueParser::new()
+        .map(|text| PlaceArgument(if text == "-" { Place::Standard } else { Place::Path(text.into()) }))
+}
+
+/// Where a store is.
+pub(super) fn store() -> impl TypedValueParser<Value = Location> {
+    OsStringValueParser::new().try_map(|text| Location::parse(&text))
+}
+
+/// A time (RFC 3339), or the first moment of a date in UTC.
+pub(super) fn moment(text: &str) -> Result<OffsetDateTime, String> {
+    let whole = if text.contains(['T', 't']) { text.to_owned() } else { format!("{text}T00:00:00Z") };
+    OffsetDateTime::parse(&whole, &Rfc3339).map_err(|_| "not a time such as 2026-11-23T07:45:00Z".to_owned())
+}
+
+/// A day or more, in seconds.
+pub(super) fn duration(text: &str) -> Result<u64, String> {
+    let seconds = period(text)?;
+    if seconds >= DAY { Ok(seconds) } else { Err("at least a day".to_owned()) }
+}
+
+/// Hours, days or weeks, in seconds.
+pub(super) fn period(text: &str) -> Result<u64, String> {
+    let wrong = || "not a time, such as 26h, 90d or 12w".to_owned();
+    let units = [('h', DAY / 24), ('d', DAY), ('w', 7 * DAY)];
+    let unit = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(*unit)?, seconds)));
+    let (digits, unit) = unit.ok_or_else(wrong)?;
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let seconds = number.checked_mul(*unit).filter(|seconds| *seconds <= receipt::limits::REUSE_FOR);
+    seconds.filter(|seconds| *seconds > 0).ok_or_else(|| "more than nothing, at most a hundred years".to_owned())
+}
+
+/// In seconds.
+const DAY: u64 = 86_400;
+
+/// A backup of a set.
+pub(super) fn which(text: &str) -> Result<Which, NameError> {
+    if text == "latest" { Ok(Which::Latest) } else { text.parse().map(Which::Id) }
+}
+
+/// A number of bytes; K, M and G are powers of 1024.
+fn bytes(text: &str) -> Result<usize, String> {
+    let (digits, shift) = match text.char_indices().last() {
+        Some((end, 'K' | 'k')) => (&text[..end], 10),
+        Some((end, 'M' | 'm')) => (&text[..end], 20),
+        Some((end, 'G' | 'g')) => (&text[..end], 30),
+        _ => (text, 0),
+    };
+    let number: usize = digits.parse().map_err(|_| "not a number of bytes, such as 16M".to_owned())?;
+    let size = number.checked_shl(shift).filter(|size| size >> shift == number);
+    size.ok_or_else(|| "too many bytes".to_owned())
+}
+
+pub(super) fn slice_size(text: &str) -> Result<usize, String> {
+    let allowed = limits::SLICE_SIZE_MIN..=limits::SLICE_SIZE_MAX;
+    Some(bytes(text)?).filter(|size| allowed.contains(size)).ok_or_else(|| "a slice has between 1M and 512M".to_owned())
+}
+
+/// Bytes a second.
+pub(super) fn rate(text: &str) -> Result<NonZero<u64>, String> {
+    let slowest = "at least 1K, for anything less would take for ever";
+    let rate = bytes(text)?;
+    NonZero::new(rate as u64).filter(|rate| rate.get() >= 1024).ok_or_else(|| slowest.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("90d"), Ok(90 * 86_400));
+        assert_eq!(duration("2w"), Ok(14 * 86_400));
+        assert_eq!((duration("26h"), period("26h")), (Ok(26 * 3600), Ok(26 * 3600)));
+        for wrong in ["23h", "", "d", "90", "0d", "-1d", "1.5d", "36526d", "99999999999999999999d", "5217w6"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn moments() {
+        let day = moment("2026-11-23").unwrap();
+        assert_eq!(moment("2026-11-23T01:00:00+01:00"), Ok(day));
+        for wrong in ["", "today", "2026-11-31", "2026-11-23T07:45", "20261123"] {
+            assert!(moment(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rates() {
+        assert_eq!(rate("500K").unwrap().get(), 500 << 10);
+        for wrong in ["", "0", "1023", "-1M", "1.5M", "1M/s"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn slice_sizes() {
+        assert_eq!(slice_size("1M"), Ok(1 << 20));
+        assert_eq!(slice_size("2048k"), Ok(2 << 20));
+        assert_eq!(slice_size("1048577"), Ok(1_048_577));
+        for wrong in ["", "M", "1", "1G", "513M", "99999999999999999999", "18446744073709551615G", "1MM", "-1M"] {
+            assert!(slice_size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! `offsite verify`
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use offsite::operations::verify::{FindingId, NotAFindingId};
+
+use crate::arguments::common::FromStore;
+use crate::arguments::values::period;
+
+/// Verify that a store holds what its backups need; needs no key
+///
+/// Looks at every receipt: its signature, its signer, and the one before it, which it names. Compares what they
+/// list with what the store holds: presence and length, and with --data the bytes. One line tells each finding; the
+/// exit code is then 4. Run it regularly, away from the servers that are backed up, with a --signer for each.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  offsite verify --from /mnt/backups --signer signers/ --max-age 26h
+  offsite verify --from s3://acme-backups --signer signers/ --retention 180d --data 5 --json
+  offsite verify --from s3://acme-backups --seen seen.json --max-age 26h
+  offsite verify --from s3://acme-backups --seen seen.json --accept 3f0a96c11d27
+
+Exit codes: 0 nothing found, 1 failed, 2 wrong usage, 4 something is wrong in the store.")]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) store: FromStore,
+    /// The latest backup of each set must not be older than this: 26h, 8d, 2w
+    #[arg(long, value_name = "TIME", value_parser = period)]
+    pub(crate) max_age: Option<u64>,
+    /// Backups older than this may have been removed by rule: what is missing of them is no finding
+    #[arg(long, value_name = "TIME", value_parser = period)]
+    pub(crate) retention: Option<u64>,
+    /// Get so many percent of the objects, chosen at random, and compare their SHA-256; all of them without a
+    /// number
+    #[arg(long, value_name = "PERCENT", num_args = 0..=1, default_missing_value = "100",
+        value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) data: Option<u8>,
+    /// Remember in FILE what is there, and find what vanishes or becomes another; it is made where there is none.
+    /// Without --signer those who signed what was seen are trusted. A finding is told again until it is accepted
+    #[arg(long, value_name = "FILE")]
+    pub(crate) seen: Option<PathBuf>,
+    /// A finding that is known and dealt with, by its id; or all
+    #[arg(long, value_name = "ID", requires = "seen")]
+    pub(crate) accept: Vec<Accept>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which findings are accepted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Accept {
+    All,
+    Finding(FindingId),
+}
+
+impl FromStr for Accept {
+    type Err = NotAFindingId;
+
+    fn from_str(text: &str) -> Result<Self, NotAFindingId> {
+        if text == "all" { Ok(Self::All) } else { text.parse().map(Self::Finding) }
+    }
+}
