@@ -8,16 +8,18 @@ mod host;
 mod support;
 
 use std::fs::{self, File};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use host::{Host, files, noise};
 use offsite::cms::signed_data::SigningKey;
-use offsite::names::BackupId;
+use offsite::names::{BackupId, Folder, ObjectName};
 use offsite::operations::backups::Scope;
 use offsite::operations::verify::{Seen, Verify, verify};
 use offsite::pins::Pins;
-use offsite::receipt;
-use time::Duration;
+use offsite::receipt::{self, Receipt};
+use offsite::store::{self, Listed, Read};
+use time::{Duration, OffsetDateTime};
 
 /// A host that makes a backup a day.
 struct Nightly {
@@ -31,6 +33,32 @@ struct Nightly {
 struct Asked {
     max_age: Option<Duration>,
     retention: Option<Duration>,
+}
+
+/// What a lifecycle makes of a store that keeps versions: what was put before a time is hidden.
+struct Hides {
+    store: Box<dyn Read>,
+    before: OffsetDateTime,
+}
+
+impl Read for Hides {
+    fn get(&self, object: &ObjectName, limit: usize) -> store::Result<Vec<u8>> {
+        self.store.get(object, limit)
+    }
+
+    fn versions(
+        &self,
+        object: &ObjectName,
+        limit: usize,
+        each: &mut dyn FnMut(Vec<u8>) -> ControlFlow<()>,
+    ) -> store::Result<()> {
+        let _ = each(self.store.get(object, limit)?);
+        Ok(())
+    }
+
+    fn list(&self, folder: &Folder, each: &mut dyn FnMut(Listed) -> ControlFlow<()>) -> store::Result<()> {
+        self.store.list(folder, &mut |listed| each(Listed { hidden: listed.time < self.before, ..listed }))
+    }
 }
 
 impl Nightly {
@@ -60,10 +88,22 @@ impl Nightly {
         self.host.store().join(format!("data/web-1/default/{}", self.backups[number]))
     }
 
+    /// Signs what the host says of a backup, as whoever has its key can.
+    fn sign_again(&self, number: usize, edit: &dyn Fn(&mut Receipt)) {
+        let key = SigningKey::from_file(&fs::read(self.host.path("signing-key.pem")).unwrap()).unwrap();
+        let mut receipt = self.host.receipt(self.backups[number]);
+        edit(&mut receipt);
+        fs::write(self.receipt(number), receipt::sign(&receipt, &key).unwrap()).unwrap();
+    }
+
     fn verify(&self, asked: &Asked, seen: &mut Seen) -> Vec<String> {
-        let (store, pins, events) = (self.host.read(), Pins::default(), host::Heard::default());
+        self.verify_at(self.host.read().as_ref(), asked, seen)
+    }
+
+    fn verify_at(&self, store: &dyn Read, asked: &Asked, seen: &mut Seen) -> Vec<String> {
+        let (pins, events) = (Pins::default(), host::Heard::default());
         let what = Verify {
-            store: store.as_ref(),
+            store,
             scope: &Scope::default(),
             pins: &pins,
             now: self.host.now,
@@ -86,7 +126,7 @@ impl Nightly {
 #[test]
 fn the_latest_backup_must_not_be_too_old() {
     let mut nightly = Nightly::of(3);
-    let asked = Asked { max_age: Some(Duration::hours(26)), retention: None };
+    let asked = Asked { max_age: Some(Duration::hours(26)), ..Asked::default() };
     nightly.finds(&asked, &mut Seen::default(), &[]);
     nightly.host.now += Duration::hours(26);
     nightly.finds(&asked, &mut Seen::default(), &[]);
@@ -113,7 +153,7 @@ fn the_latest_backup_must_not_be_too_old() {
 #[test]
 fn what_a_rule_removes_is_no_damage() {
     let nightly = Nightly::of(30);
-    let rule = Asked { max_age: None, retention: Some(Duration::days(15)) };
+    let rule = Asked { retention: Some(Duration::days(15)), ..Asked::default() };
     nightly.finds(&rule, &mut Seen::default(), &[]);
     for number in 0..12 {
         fs::remove_file(nightly.receipt(number)).unwrap();
@@ -167,11 +207,26 @@ fn a_receipt_that_is_signed_again_is_found() {
     let nightly = Nightly::of(3);
     let mut seen = Seen::default();
     nightly.finds(&Asked::default(), &mut seen, &[]);
-    let key = SigningKey::from_file(&fs::read(nightly.host.path("signing-key.pem")).unwrap()).unwrap();
-    let again = receipt::sign(&nightly.host.receipt(nightly.backups[2]), &key).unwrap();
-    fs::write(nightly.receipt(2), again).unwrap();
+    nightly.sign_again(2, &|_| {});
     nightly.finds(&Asked::default(), &mut seen, &["is not the one that was seen"]);
     seen.accept_all();
     nightly.finds(&Asked::default(), &mut seen, &[]);
     nightly.finds(&Asked::default(), &mut seen, &[]);
+}
+
+/// A lifecycle hides first, and deletes much later. What it hides by rule is no finding; what was hidden before its
+/// time is.
+#[test]
+fn what_a_rule_hides_is_no_damage() {
+    let nightly = Nightly::of(30);
+    let hides = |days| Hides { store: nightly.host.read(), before: nightly.host.now - Duration::days(days) };
+    let rule = Asked { retention: Some(Duration::days(15)), ..Asked::default() };
+    // No backup that is kept needs what is so old.
+    let found = nightly.verify_at(&hides(26), &rule, &mut Seen::default());
+    assert!(found.is_empty(), "{found:?}");
+    let found = nightly.verify_at(&hides(26), &Asked::default(), &mut Seen::default());
+    assert!(found.iter().all(|found| found.contains("somebody deleted it")), "{found:?}");
+    assert!(found.iter().any(|found| found.contains("receipts/")), "{found:?}");
+    let found = nightly.verify_at(&hides(13), &rule, &mut Seen::default());
+    assert!(found.iter().any(|found| found.contains("receipts/")), "{found:?}");
 }

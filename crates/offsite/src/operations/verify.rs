@@ -12,7 +12,7 @@ use time::{Duration, OffsetDateTime};
 use crate::damage::Damage;
 use crate::error::{Error, Result};
 use crate::events::{Events, Warning};
-use crate::names::{HostName, ObjectName, SetName};
+use crate::names::{BackupId, HostName, ObjectName, SetName};
 use crate::operations::backups::{self, Found, Scope};
 use crate::pins::Pins;
 use crate::receipt::{Link, Receipt};
@@ -145,7 +145,9 @@ impl Verify<'_> {
         backups::read_all(self.store, listings, pins, &mut |read| {
             match read {
                 Ok((found, receipt)) => {
-                    findings.extend(found.findings().chain(found.hiding()).map(receipt_is));
+                    // A lifecycle hides first, and deletes much later.
+                    let hiding = found.hiding().filter(|_| !self.may_be_gone(found.name.backup));
+                    findings.extend(found.findings().chain(hiding).map(receipt_is));
                     if found.distrust().is_none() {
                         counting.push((found, receipt));
                     }
@@ -195,6 +197,11 @@ impl Verify<'_> {
         let of = (name.host.clone(), name.set.clone());
         verified.findings.extend(findings.into_iter().map(|what| Finding { of: Some(of.clone()), what }));
         Ok(())
+    }
+
+    /// Whether a backup is so old that it may have been removed by rule.
+    fn may_be_gone(&self, backup: BackupId) -> bool {
+        self.kept_since().is_some_and(|since| backup.start() < since)
     }
 
     /// Backups from before this may have been removed by rule.
