@@ -15,7 +15,7 @@ use host::{Host, files, noise};
 use offsite::cms::signed_data::SigningKey;
 use offsite::names::{BackupId, Folder, ObjectName};
 use offsite::operations::backups::Scope;
-use offsite::operations::verify::{Seen, Verify, verify};
+use offsite::operations::verify::{Seen, Share, Verify, verify};
 use offsite::pins::Pins;
 use offsite::receipt::{self, Receipt};
 use offsite::store::{self, Listed, Read};
@@ -33,6 +33,7 @@ struct Nightly {
 struct Asked {
     max_age: Option<Duration>,
     retention: Option<Duration>,
+    data: bool,
 }
 
 /// What a lifecycle makes of a store that keeps versions: what was put before a time is hidden.
@@ -109,7 +110,7 @@ impl Nightly {
             now: self.host.now,
             max_age: asked.max_age,
             retention: asked.retention,
-            data: None,
+            data: asked.data.then_some(Share { percent: 100, seed: [0; 32] }),
             events: &events,
         };
         verify(&what, seen).unwrap().findings.iter().map(ToString::to_string).collect()
@@ -175,7 +176,7 @@ fn what_a_rule_removes_is_no_damage() {
 #[test]
 fn what_was_seen_moves_forward_along_the_chain() {
     let mut nightly = Nightly::of(2);
-    let rule = Asked { max_age: Some(Duration::hours(26)), retention: Some(Duration::days(15)) };
+    let rule = Asked { max_age: Some(Duration::hours(26)), retention: Some(Duration::days(15)), data: false };
     let mut seen = Seen::default();
     for _ in 0..20 {
         nightly.night();
@@ -229,4 +230,21 @@ fn what_a_rule_hides_is_no_damage() {
     assert!(found.iter().any(|found| found.contains("receipts/")), "{found:?}");
     let found = nightly.verify_at(&hides(13), &rule, &mut Seen::default());
     assert!(found.iter().any(|found| found.contains("receipts/")), "{found:?}");
+}
+
+/// What a rule keeps for longer must be right as far as it is there.
+#[test]
+fn what_is_older_than_a_rule_and_changed_is_damage() {
+    let nightly = Nightly::of(30);
+    let rule = Asked { retention: Some(Duration::days(15)), data: true, ..Asked::default() };
+    let missing = nightly.data(3).join("plan.p7m");
+    let plan = fs::read(&missing).unwrap();
+    fs::remove_file(&missing).unwrap();
+    nightly.finds(&rule, &mut Seen::default(), &[]);
+    let mut flipped = plan.clone();
+    flipped[plan.len() / 2] ^= 1;
+    fs::write(&missing, flipped).unwrap();
+    nightly.finds(&rule, &mut Seen::default(), &["/plan.p7m: its SHA-256 is not"]);
+    fs::write(&missing, &plan[1..]).unwrap();
+    nightly.finds(&Asked { data: false, ..rule }, &mut Seen::default(), &["/plan.p7m: it is "]);
 }

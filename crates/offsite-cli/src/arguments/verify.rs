@@ -28,7 +28,8 @@ pub(crate) struct Verify {
     /// The latest backup of each set must not be older than this: 26h, 8d, 2w
     #[arg(long, value_name = "TIME", value_parser = period)]
     pub(crate) max_age: Option<u64>,
-    /// Backups older than this may have been removed by rule: what is missing of them is no finding
+    /// Backups older than this may have been removed by rule: what is missing of them is no finding. What is there must
+    /// be right
     #[arg(long, value_name = "TIME", value_parser = period)]
     pub(crate) retention: Option<u64>,
     /// Get so many percent of the objects, chosen at random, and compare their SHA-256; all of them without a

@@ -35,7 +35,8 @@ pub struct Verify<'a> {
     pub now: OffsetDateTime,
     /// How old the latest backup of each set may be.
     pub max_age: Option<Duration>,
-    /// How long backups are kept: older ones may have been removed by rule, in part or wholly.
+    /// How long backups are kept: older ones may have been removed by rule, in part or wholly. What is left of them
+    /// must be right.
     pub retention: Option<Duration>,
     /// How much is got and hashed; without it only presence and length are compared.
     pub data: Option<Share>,
@@ -169,11 +170,9 @@ impl Verify<'_> {
         let latest = latest.map(|(found, _)| found);
         let mut needs = Needs::new(name.clone());
         for (found, receipt) in &counting {
-            // Of what is old some may be gone, but not of the latest, which is always kept.
-            let is_kept = self.kept_since().is_none_or(|since| found.start() >= since);
-            if is_kept || latest.is_some_and(|latest| latest.name == found.name) {
-                needs.add(receipt);
-            }
+            // The latest is always kept.
+            let is_latest = latest.is_some_and(|latest| latest.name == found.name);
+            needs.add(receipt, self.may_be_gone(receipt.backup) && !is_latest);
         }
         needs.look(self.store)?;
         if let Some(share) = self.data {

@@ -67,9 +67,12 @@ impl Needs {
         Self { name, files, runs, wrong: Wrong::default() }
     }
 
-    /// Adds what a backup needs. They come by ascending id.
-    pub(super) fn add(&mut self, receipt: &Receipt) {
+    /// Adds what a backup needs, and whether that may have been removed by rule. They come by ascending id.
+    pub(super) fn add(&mut self, receipt: &Receipt, may_be_gone: bool) {
         let backup = receipt.backup;
+        if may_be_gone {
+            self.wrong.may_be_gone.insert(backup);
+        }
         for object in &receipt.objects {
             self.file(backup, object.file, object.contents, backup);
         }
@@ -316,7 +319,11 @@ fn needing(needed: &[(BackupId, Vec<SliceRange>)], number: u32) -> Vec<BackupId>
 
 /// What is wrong, by run: a lost folder is one finding, and not one for each of its objects.
 #[derive(Default)]
-struct Wrong(BTreeMap<BackupId, Vec<Group>>);
+struct Wrong {
+    runs: BTreeMap<BackupId, Vec<Group>>,
+    /// Backups of which anything may have been removed by rule.
+    may_be_gone: BTreeSet<BackupId>,
+}
 
 /// Objects of a run that are wrong in the same way.
 struct Group {
@@ -327,7 +334,14 @@ struct Group {
 
 impl Wrong {
     fn add(&mut self, run: BackupId, damage: Damage, needed_by: impl IntoIterator<Item = BackupId>) {
-        let groups = self.0.entry(run).or_default();
+        let mut needed_by = needed_by.into_iter().collect::<BTreeSet<_>>();
+        if matches!(damage.problem, Problem::Missing | Problem::Hidden) {
+            needed_by.retain(|backup| !self.may_be_gone.contains(backup));
+            if needed_by.is_empty() {
+                return;
+            }
+        }
+        let groups = self.runs.entry(run).or_default();
         let kind = discriminant(&damage.problem);
         match groups.iter_mut().find(|group| discriminant(&group.first.problem) == kind) {
             Some(group) => {
@@ -338,15 +352,12 @@ impl Wrong {
                     group.first = damage;
                 }
             }
-            None => {
-                let backups = needed_by.into_iter().collect();
-                groups.push(Group { first: damage, others: 0, backups });
-            }
+            None => groups.push(Group { first: damage, others: 0, backups: needed_by }),
         }
     }
 
     fn into_findings(self, latest: Option<BackupId>) -> impl Iterator<Item = What> {
-        self.0.into_values().flatten().map(move |Group { first, others, backups }| What::Object {
+        self.runs.into_values().flatten().map(move |Group { first, others, backups }| What::Object {
             damage: first,
             others,
             needed_by_latest: latest.is_some_and(|latest| backups.contains(&latest)),
