@@ -13,11 +13,12 @@ use std::path::PathBuf;
 
 use host::{Host, files, noise};
 use offsite::cms::signed_data::SigningKey;
+use offsite::hashes::Sha256;
 use offsite::names::{BackupId, Folder, ObjectName};
 use offsite::operations::backups::Scope;
 use offsite::operations::verify::{Seen, Share, Verify, verify};
 use offsite::pins::Pins;
-use offsite::receipt::{self, Receipt};
+use offsite::receipt::{self, Link, Previous, Receipt};
 use offsite::store::{self, Listed, Read};
 use time::{Duration, OffsetDateTime};
 
@@ -247,4 +248,20 @@ fn what_is_older_than_a_rule_and_changed_is_damage() {
     nightly.finds(&rule, &mut Seen::default(), &["/plan.p7m: its SHA-256 is not"]);
     fs::write(&missing, &plan[1..]).unwrap();
     nightly.finds(&Asked { data: false, ..rule }, &mut Seen::default(), &["/plan.p7m: it is "]);
+}
+
+/// Whoever has the signing key may say that what comes before theirs was removed by a rule long ago.
+#[test]
+fn what_follows_something_older_than_what_was_seen_does_not_follow_it() {
+    let mut nightly = Nightly::of(20);
+    let rule = Asked { retention: Some(Duration::days(15)), ..Asked::default() };
+    let mut seen = Seen::default();
+    nightly.finds(&rule, &mut seen, &[]);
+    fs::remove_dir_all(nightly.host.path("state")).unwrap();
+    nightly.night();
+    let gone = BackupId::new(nightly.host.now - Duration::days(30), [1; 4]);
+    nightly.sign_again(20, &|receipt| {
+        receipt.previous = Previous::Receipt(Link { backup: gone, sha256: Sha256::of(b"gone") });
+    });
+    nightly.finds(&rule, &mut seen, &["does not follow"]);
 }

@@ -19,7 +19,7 @@ use crate::hashes::{Fingerprint, Sha256};
 use crate::names::{BackupId, HostName, SetName};
 use crate::operations::backups::{Found, Scope};
 use crate::pins::Pins;
-use crate::receipt::{Previous, Receipt, rfc_3339};
+use crate::receipt::{Link, Previous, Receipt, rfc_3339};
 
 /// Longest file, in bytes: a hundred thousand sets.
 const LONGEST: usize = 64 << 20;
@@ -288,18 +288,17 @@ impl SeenSet {
             _ => {}
         }
         let mut receipt = latest;
-        loop {
+        // Ids may go in a circle, though the hashes beside them cannot.
+        let mut passed = BTreeSet::new();
+        while passed.insert(receipt.backup) {
             if receipt.backup == self.backup || receipt.unconfirmed.iter().any(|link| link.backup == self.backup) {
                 return None;
             }
-            // Each id is greater than the one before it, or this would not end.
-            let before = match receipt.previous {
-                Previous::Receipt(link) if link.backup < receipt.backup => link.backup,
-                _ => break,
-            };
+            let Previous::Receipt(Link { backup: before, .. }) = receipt.previous else { break };
             match counting.get(&before) {
                 Some((_, previous)) => receipt = previous,
-                None if before == self.backup || may_be_gone(before) => return None,
+                // What a rule may have removed, and comes after it, may have followed it.
+                None if before == self.backup || before > self.backup && may_be_gone(before) => return None,
                 None => break,
             }
         }
