@@ -12,6 +12,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use host::{Host, files, noise};
+use offsite::cms::Recipients;
 use offsite::cms::signed_data::SigningKey;
 use offsite::hashes::Sha256;
 use offsite::names::{BackupId, Folder, ObjectName};
@@ -264,4 +265,26 @@ fn what_follows_something_older_than_what_was_seen_does_not_follow_it() {
         receipt.previous = Previous::Receipt(Link { backup: gone, sha256: Sha256::of(b"gone") });
     });
     nightly.finds(&rule, &mut seen, &["does not follow"]);
+}
+
+/// Somebody who can open one backup of many has what they want.
+#[test]
+fn a_recipient_of_one_night_is_found_the_night_after() {
+    let mut nightly = Nightly::of(2);
+    let mut seen = Seen::default();
+    nightly.finds(&Asked::default(), &mut seen, &[]);
+    let own = nightly.host.key.certificate.clone();
+    let other = nightly.host.another_key("other.pem").certificate;
+    nightly.host.recipients = Recipients::new(vec![own.clone(), other]).unwrap();
+    nightly.night();
+    nightly.host.recipients = Recipients::new(vec![own]).unwrap();
+    nightly.night();
+    let with_other = nightly.backups[2].to_string() + " is sealed to other recipients than before: added sha256:";
+    for _ in 0..2 {
+        nightly.finds(&Asked::default(), &mut seen, &[&with_other]);
+    }
+    seen.accept_all();
+    nightly.finds(&Asked::default(), &mut seen, &[]);
+    nightly.night();
+    nightly.finds(&Asked::default(), &mut seen, &[]);
 }

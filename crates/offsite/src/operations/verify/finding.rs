@@ -157,10 +157,10 @@ pub enum What {
         /// The last one that was seen.
         last: BackupId,
     },
-    /// The latest backup is sealed to others than the last one that was seen.
+    /// A backup since the last one that was seen is sealed to others than that one.
     #[error("{backup} is sealed to other recipients than before:{}{}", changed("added", .added), changed("gone", .removed))]
     RecipientsChanged {
-        /// The latest backup.
+        /// The first of those that are sealed so.
         backup: BackupId,
         /// Who can open it, and could not before.
         added: Vec<Fingerprint>,

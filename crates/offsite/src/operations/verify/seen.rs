@@ -165,7 +165,7 @@ impl Seen {
         self.sets.binary_search_by(|seen| (&seen.of.host, &seen.of.set).cmp(&(host, set))).is_ok()
     }
 
-    /// Compares a set's latest backup with what was seen, and takes it up unless something is found that
+    /// Compares a set's backups with what was seen, and takes the latest up unless something is found that
     /// nobody has accepted. A backup from before `kept_since` may have been removed by rule.
     pub(super) fn compare(
         &mut self,
@@ -181,16 +181,7 @@ impl Seen {
         if let Some(set) = position.ok().and_then(|position| self.sets.get(position)) {
             let may_be_gone = |backup: BackupId| kept_since.is_some_and(|since| backup.start() < since);
             findings.extend(set.moved(counting, receipt, &may_be_gone));
-            if set.recipients != receipt.recipients {
-                let lacking = |these: &[Fingerprint], those: &[Fingerprint]| {
-                    these.iter().filter(|one| !those.contains(one)).copied().collect()
-                };
-                findings.push(What::RecipientsChanged {
-                    backup: receipt.backup,
-                    added: lacking(&receipt.recipients, &set.recipients),
-                    removed: lacking(&set.recipients, &receipt.recipients),
-                });
-            }
+            findings.extend(set.recipients_changed(counting, receipt));
             signers.extend(set.signers.iter().filter(|signer| **signer != found.signer));
         }
         let pair = (of.host.clone(), of.set.clone());
@@ -303,5 +294,26 @@ impl SeenSet {
             }
         }
         Some(What::NotFollowing { backup: latest.backup, last: self.backup })
+    }
+
+    /// The backups since, and the latest, that are sealed to others than that one; each change once.
+    fn recipients_changed<'r>(
+        &'r self,
+        counting: &'r [(Found, Receipt)],
+        latest: &'r Receipt,
+    ) -> impl Iterator<Item = What> + 'r {
+        let since = counting.iter().map(|(_, receipt)| receipt).filter(|receipt| receipt.backup > self.backup);
+        let mut told = BTreeSet::new();
+        let changed = since
+            .chain([latest])
+            .filter(move |receipt| receipt.recipients != self.recipients && told.insert(&receipt.recipients));
+        let lacking = |these: &[Fingerprint], those: &[Fingerprint]| {
+            these.iter().filter(|one| !those.contains(one)).copied().collect()
+        };
+        changed.map(move |receipt| What::RecipientsChanged {
+            backup: receipt.backup,
+            added: lacking(&receipt.recipients, &self.recipients),
+            removed: lacking(&self.recipients, &receipt.recipients),
+        })
     }
 }
