@@ -63,6 +63,9 @@ pub enum Problem {
         /// When the store says that it was put.
         stored: OffsetDateTime,
     },
+    /// It is of a time to come, and the store says so, too.
+    #[error("its time, {}, has yet to come", rfc_3339(*.0))]
+    Ahead(OffsetDateTime),
     /// Somebody deleted it, and the store keeps what was there.
     #[error("somebody deleted it; the store keeps it nevertheless")]
     Hidden,

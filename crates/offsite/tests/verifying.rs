@@ -288,3 +288,23 @@ fn a_recipient_of_one_night_is_found_the_night_after() {
     nightly.night();
     nightly.finds(&Asked::default(), &mut seen, &[]);
 }
+
+/// Whoever can write into a directory sets its times as well; and clocks go wrong, on the machine of the store, too.
+#[test]
+fn a_backup_of_a_time_to_come_is_not_the_latest() {
+    let mut nightly = Nightly::of(3);
+    let asked = Asked { max_age: Some(Duration::hours(26)), ..Asked::default() };
+    let mut seen = Seen::default();
+    nightly.finds(&asked, &mut seen, &[]);
+    nightly.host.now += Duration::days(400);
+    nightly.night();
+    nightly.host.now -= Duration::days(401);
+    nightly.finds(&asked, &mut seen, &["has yet to come"]);
+    // The clock is right again, and what follows is the latest.
+    nightly.night();
+    nightly.finds(&asked, &mut seen, &["has yet to come"]);
+    nightly.host.now += Duration::days(2);
+    nightly.finds(&asked, &mut seen, &["has yet to come", "the latest backup is of "]);
+    seen.accept_all();
+    nightly.finds(&asked, &mut seen, &["the latest backup is of "]);
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 
+use offsite::damage::{Damage, Problem};
 use offsite::operations::verify::{Finding, Seen, Set, Share, Verified, Verify, What, verify};
 use offsite::receipt::rfc_3339;
 use serde::Serialize;
@@ -191,6 +192,10 @@ fn remedy(finding: &Finding) -> &'static str {
         }
         What::Object { backups, .. } if !backups.is_empty() => {
             "the latest backup needs nothing of what is damaged: older ones are lost in part, unless another copy has it"
+        }
+        What::Object { damage: Damage { problem: Problem::Ahead(_), .. }, .. } => {
+            "see whether the clocks of the host and the store are right; until that time name what to restore with \
+              --backup ID"
         }
         What::Object { .. } => "look at who else may write receipts into the store, and pin signers with --signer",
         What::ReceiptMissing { .. } => {

@@ -89,7 +89,7 @@ pub struct Set {
     pub set: SetName,
     /// How many backups count.
     pub backups: usize,
-    /// The latest of them.
+    /// The latest of them, but for those of a time to come.
     pub latest: Option<Found>,
     /// Whether anybody said whose they must be.
     pub is_pinned: bool,
@@ -148,7 +148,7 @@ impl Verify<'_> {
                 Ok((found, receipt)) => {
                     // A lifecycle hides first, and deletes much later.
                     let hiding = found.hiding().filter(|_| !self.may_be_gone(found.name.backup));
-                    findings.extend(found.findings().chain(hiding).map(receipt_is));
+                    findings.extend(found.findings().chain(hiding).chain(found.ahead(self.now)).map(receipt_is));
                     if found.distrust().is_none() {
                         counting.push((found, receipt));
                     }
@@ -163,7 +163,8 @@ impl Verify<'_> {
         let linked: Vec<Linked> = counting.iter().map(linked).collect();
         findings.extend(chain::check(&linked, self.kept_since()));
 
-        let latest = counting.iter().max_by_key(|(found, _)| found.recency());
+        let of_now = counting.iter().filter(|(found, _)| found.ahead(self.now).is_none());
+        let latest = of_now.max_by_key(|(found, _)| found.recency());
         if let Some(latest) = latest {
             findings.extend(seen.compare(&counting, latest, self.kept_since()));
         }

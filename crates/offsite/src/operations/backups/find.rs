@@ -14,7 +14,7 @@ use crate::pins::{Pins, Verdict};
 use crate::receipt::{self, Counts, Given, Receipt, Status};
 use crate::store::{self, Reason};
 
-/// How much later than it was stored a receipt may say that it was made: clocks differ.
+/// How much later than it was stored a receipt may say that it was made, and than now that it was: clocks differ.
 const AHEAD: Duration = Duration::days(1);
 
 /// Of which hosts and sets backups are looked for.
@@ -91,6 +91,13 @@ impl Found {
     /// That somebody deleted its receipt, if that is so.
     pub(in crate::operations) fn hiding(&self) -> Option<Damage> {
         self.hidden.then(|| Damage { object: self.name.receipt(), problem: Problem::Hidden })
+    }
+
+    /// That its time has yet to come, if that is so: it would be the latest until then, whatever follows it. Whoever
+    /// can write into a directory sets the times of its files as well, and clocks go wrong.
+    pub(in crate::operations) fn ahead(&self, now: OffsetDateTime) -> Option<Damage> {
+        let problem = Problem::Ahead(self.time());
+        (self.time() - now > AHEAD).then(|| Damage { object: self.name.receipt(), problem })
     }
 
     /// When the backup started, as it says itself.
