@@ -431,3 +431,20 @@ fn a_thief_of_the_server_cannot_have_old_backups_removed() {
     assert!(matches!(&sets[0].outcome, Outcome::Closed { .. }), "{sets:?}");
     assert_eq!(host.objects(), before);
 }
+
+/// The latest is kept without a rule; one of a time to come would be that for ever, and no other.
+#[test]
+fn of_a_set_with_a_time_to_come_nothing_is_removed() {
+    let (mut host, tars) = thirty_nights();
+    let (store, root) = (host.store(), host.path("tree"));
+    let now = host.now + Duration::days(200);
+    host.now += Duration::days(1000);
+    host.backup(files(&[&root])).unwrap();
+    let before = host.objects();
+    let sets = prune_at(&store, Some(deletes(&store).as_ref()), Rules::within(Duration::DAY), now).unwrap();
+    let [Set { outcome: Outcome::Closed { why, others: 0 }, .. }] = &sets[..] else { panic!("{sets:?}") };
+    assert!(why.to_string().contains("has yet to come"), "{why}");
+    assert_eq!(host.objects(), before);
+    let newest = tars.keys().next_back().unwrap();
+    host.assert_is(*newest, &tars[newest]);
+}

@@ -212,7 +212,7 @@ impl Prune<'_> {
             // hidden and cannot be read must not count as none.
             wrong.extend(missing(&object).into_iter().map(is_missing));
             match read {
-                Ok((found, receipt)) => match found.distrust() {
+                Ok((found, receipt)) => match found.distrust().or_else(|| found.ahead(self.now)) {
                     Some(damage) => wrong.push(damage),
                     None => backups.push((found, receipt)),
                 },
