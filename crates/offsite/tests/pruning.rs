@@ -432,6 +432,46 @@ fn a_thief_of_the_server_cannot_have_old_backups_removed() {
     assert_eq!(host.objects(), before);
 }
 
+/// A backup that is kept in name only keeps no other from being the last whole one.
+#[test]
+fn where_something_is_missing_of_what_is_kept_nothing_is_removed() {
+    let (host, tars) = thirty_nights();
+    let (store, original) = (host.store(), host.path("original"));
+    run(Command::new("cp").arg("-a").args([&store, &original]));
+    let newest = tars.keys().next_back().unwrap();
+    let receipt = host.receipt(*newest);
+    let slice = receipt.runs[0].slices[0].last;
+    let lost = [
+        format!("data/web-1/default/{newest}/index.p7m"),
+        format!("data/web-1/default/{newest}/slice-00000000.p7m"),
+        format!("data/web-1/default/{}/slice-{slice:08}.p7m", receipt.runs[0].backup),
+        format!("data/web-1/default/{}/slices.sha256", receipt.runs[0].backup),
+    ];
+    let now = host.now + Duration::days(200);
+    for object in &lost {
+        run(Command::new("rm").arg("-r").arg(&store));
+        run(Command::new("cp").arg("-a").args([&original, &store]));
+        fs::remove_file(store.join(object)).unwrap();
+        let before = host.objects();
+        let rules = Rules::within(Duration::DAY);
+        let sets = prune_at(&store, Some(deletes(&store).as_ref()), rules, now).unwrap();
+        let [Set { outcome: Outcome::Closed { why, others: 0 }, .. }] = &sets[..] else { panic!("{object}: {sets:?}") };
+        assert_eq!(why.to_string(), format!("{object}: it is not in the store"));
+        assert_eq!(host.objects(), before, "{object}");
+    }
+    run(Command::new("rm").arg("-r").arg(store.join(format!("data/web-1/default/{newest}"))));
+    let sets = prune_at(&store, Some(deletes(&store).as_ref()), Rules::within(Duration::DAY), now).unwrap();
+    assert!(matches!(sets[0].outcome, Outcome::Closed { others: 5.., .. }), "{sets:?}");
+    // What no rule keeps may lack anything.
+    run(Command::new("rm").arg("-r").arg(&store));
+    run(Command::new("cp").arg("-a").args([&original, &store]));
+    let oldest = tars.keys().next().unwrap();
+    fs::remove_file(store.join(format!("data/web-1/default/{oldest}/plan.p7m"))).unwrap();
+    let sets = prune_at(&store, Some(deletes(&store).as_ref()), Rules::within(Duration::DAY), now).unwrap();
+    assert!(matches!(sets[0].outcome, Outcome::Pruned(_)), "{sets:?}");
+    host.assert_is(*newest, &tars[newest]);
+}
+
 /// The latest is kept without a rule; one of a time to come would be that for ever, and no other.
 #[test]
 fn of_a_set_with_a_time_to_come_nothing_is_removed() {

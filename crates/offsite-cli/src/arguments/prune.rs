@@ -8,10 +8,11 @@ use crate::arguments::values::period;
 /// Remove old backups, and what nothing needs any more; needs no key
 ///
 /// Only tells what it would do, unless --confirm is given. Keeps every backup that any rule keeps, and in any case
-/// the latest and the newest whole one of each set; of everything else what a kept backup needs, and what is younger
-/// than --reuse-for of its backups and a week. Ages are those that the store tells. Where anything among the receipts
-/// of a set is not as it must be, nothing of this set is removed. Run it away from the servers that are backed up,
-/// with a --signer for each, by a credential that they do not have.
+/// the latest and the newest whole one of each set; of everything else what a kept backup needs, and what is
+/// younger than --reuse-for of its backups and a week. Ages are those that the store tells. Where anything among
+/// the receipts of a set is not as it must be, or anything is missing of what is kept, nothing of this set is
+/// removed. Run it away from the servers that are backed up, with a --signer for each, by a credential that they do
+/// not have.
 #[derive(Args)]
 #[command(after_help = "Examples:
   offsite prune --from /mnt/backups --signer signers/ --keep-within 30d

@@ -129,8 +129,8 @@ fn pruned(sets: &[Set]) -> impl Iterator<Item = &Pruned> {
     })
 }
 
-fn closed(why: &offsite::Error, others: usize) -> String {
-    if others == 0 { why.to_string() } else { format!("{why}; and {} more", words::counted(others as u64, "object")) }
+fn closed(why: &offsite::Error, others: u64) -> String {
+    if others == 0 { why.to_string() } else { format!("{why}; and {} more", words::counted(others, "object")) }
 }
 
 /// What stays though no rule keeps it.

@@ -2,7 +2,8 @@
 //! backup needs is what its signed receipt lists, so it needs no key.
 //!
 //! - Times are the store's own. Whoever owns a server can sign any time, but not put earlier than they do.
-//! - Of a set in which anything is not as it must be nothing is removed: somebody has to look at it first.
+//! - Of a set in which anything is not as it must be nothing is removed: somebody has to look at it first. That is so
+//!   for its receipts, and for what the backups that are kept need: where that is not there, others may be all there is.
 //! - Whatever is younger than what the set's hosts may still use stays, whether a receipt lists it or not: a
 //!   backup under way has none yet.
 //! - A receipt goes before what it lists, so that there is never one of a backup that is not whole. What is then
@@ -70,10 +71,11 @@ pub struct Set {
 pub enum Outcome {
     /// Nothing of them was touched.
     Closed {
-        /// What is wrong: [`Error::Damage`] of a receipt, or [`Error::SeveralSigners`].
+        /// What is wrong: [`Error::Damage`] of a receipt or of what a backup that is kept needs, or
+        /// [`Error::SeveralSigners`].
         why: Error,
-        /// How many other receipts there is something wrong with.
-        others: usize,
+        /// How many other objects there is something wrong with.
+        others: u64,
     },
     /// They were pruned.
     Pruned(Pruned),
@@ -171,21 +173,25 @@ impl Prune<'_> {
         let grace = Duration::seconds(i64::try_from(longest).unwrap_or(i64::MAX)).saturating_add(GRACE);
         let kept = rules::kept(&backups.iter().map(dated).collect::<Vec<_>>(), &self.rules, self.now);
 
-        let mut removal = Removal::new(self.store.at_once(), self.delete, self.events);
-        let expired = backups.iter().filter(|(found, _)| !kept.contains_key(&found.name.backup));
-        let receipts = expired.map(|(found, _)| (found.name.backup, found.name.receipt(), found.receipt.size));
-        let held = removal.remove(receipts)?;
-
         let mut needed = Needed::default();
-        for (found, receipt) in &backups {
-            let backup = found.name.backup;
-            if kept.contains_key(&backup) || held.contains_key(&backup) {
-                needed.add(receipt);
-            }
-        }
+        let is_kept = |found: &Found| kept.contains_key(&found.name.backup);
+        backups.iter().filter(|(found, _)| is_kept(found)).for_each(|(_, receipt)| needed.add(receipt));
         // Where that is before all time, nothing is so old.
         let before = self.now.checked_sub(grace).unwrap_or(time::PrimitiveDateTime::MIN.assume_utc());
         let mut sweep = Sweep::look(self.store, name, &needed, before)?;
+        if let Some((lost, others)) = sweep.lost(name) {
+            return Ok(Outcome::Closed { why: lost.into(), others });
+        }
+
+        let mut removal = Removal::new(self.store.at_once(), self.delete, self.events);
+        let expired = backups.iter().filter(|(found, _)| !is_kept(found));
+        let receipts = expired.map(|(found, _)| (found.name.backup, found.name.receipt(), found.receipt.size));
+        let held = removal.remove(receipts)?;
+        if !held.is_empty() {
+            let is_held = |found: &Found| held.contains_key(&found.name.backup);
+            backups.iter().filter(|(found, _)| is_held(found)).for_each(|(_, receipt)| needed.add(receipt));
+            sweep.spare(&needed);
+        }
         sweep.remove(name, &mut removal)?;
 
         let runs = self.runs(backups, kept, &held, &mut sweep);
@@ -222,7 +228,7 @@ impl Prune<'_> {
         })?;
         wrong.extend(unread.map(is_missing));
         if !wrong.is_empty() {
-            let others = wrong.len() - 1;
+            let others = wrong.len() as u64 - 1;
             return Ok(Err(Outcome::Closed { why: wrong.swap_remove(0).into(), others }));
         }
         let signers = backups::signers(backups.iter().map(|(found, _)| found));

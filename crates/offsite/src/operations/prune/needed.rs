@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::names::{BackupFile, BackupId};
+use crate::names::{BackupFile, BackupId, BackupName, ObjectName};
 use crate::plan::SliceName;
 use crate::receipt::{Receipt, SliceRange};
 
@@ -52,15 +52,76 @@ impl Needed {
         let file = name.split_once('/').and_then(|(run, file)| Some((run.parse().ok()?, file.parse().ok()?)));
         file.is_some_and(|file| self.files.contains(&file))
     }
+
+    /// All of it, as long as nothing is listed.
+    pub(super) fn unlisted(&self) -> Unlisted {
+        let slices = self
+            .slices
+            .iter()
+            .flat_map(|(run, ranges)| ranges.iter().map(move |SliceRange { first, last }| ((*run, *last), *first)));
+        Unlisted { files: self.files.clone(), slices: slices.collect() }
+    }
+}
+
+/// What is needed, and a store has not listed yet.
+pub(super) struct Unlisted {
+    files: BTreeSet<(BackupId, BackupFile)>,
+    /// Ranges by the last number of each; to the first.
+    slices: BTreeMap<(BackupId, u32), u32>,
+}
+
+impl Unlisted {
+    /// What has this name in the set's folder is listed.
+    pub(super) fn listed(&mut self, name: &str) {
+        if let Ok(SliceName { backup, number }) = name.parse() {
+            self.slice(backup, number);
+        } else if let Some((run, file)) = name.split_once('/')
+            && let (Ok(run), Ok(file)) = (run.parse(), file.parse())
+        {
+            self.files.remove(&(run, file));
+        }
+    }
+
+    fn slice(&mut self, run: BackupId, number: u32) {
+        let from = self.slices.range((run, number)..=(run, u32::MAX)).next();
+        let Some((last, first)) = from.map(|((_, last), first)| (*last, *first)).filter(|(_, first)| *first <= number)
+        else {
+            return;
+        };
+        self.slices.remove(&(run, last));
+        if first < number {
+            self.slices.insert((run, number - 1), first);
+        }
+        if number < last {
+            self.slices.insert((run, last), number + 1);
+        }
+    }
+
+    /// How many objects these are.
+    pub(super) fn count(&self) -> u64 {
+        let slices = self.slices.iter().map(|((_, last), first)| u64::from(last - first) + 1);
+        slices.fold(self.files.len() as u64, u64::saturating_add)
+    }
+
+    /// One of them, of a set.
+    pub(super) fn first(&self, of: &BackupName) -> Option<ObjectName> {
+        let file = self.files.first().map(|(run, file)| of.sibling(*run).file(*file));
+        let slice = || self.slices.first_key_value().map(|((run, _), first)| of.sibling(*run).slice(*first));
+        file.or_else(slice)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn run(number: u32) -> BackupId {
+        format!("20260101T000000Z-{number:08x}").parse().unwrap()
+    }
+
     #[test]
     fn ranges_of_several_backups_are_joined() {
-        let run: BackupId = "20260101T000000Z-00000000".parse().unwrap();
+        let run = run(0);
         let range = |first, last| SliceRange { first, last };
         let mut needed = Needed::default();
         needed.add_slices(run, &[range(5, 6), range(20, 30)]);
@@ -76,5 +137,31 @@ mod tests {
         for other in ["20260101T000000Z-00000001/slice-00000000.p7m", "slice-00000000.p7m", "", "/"] {
             assert!(!needed.has(other), "{other}");
         }
+    }
+
+    #[test]
+    fn what_is_not_listed_is_what_is_left() {
+        let of = BackupName { host: "h".parse().unwrap(), set: "s".parse().unwrap(), backup: run(0) };
+        let mut needed = Needed::default();
+        needed.add_slices(run(0), &[SliceRange { first: 3, last: 6 }, SliceRange { first: 9, last: u32::MAX }]);
+        needed.add_slices(run(1), &[SliceRange { first: 0, last: 2 }]);
+        needed.files.insert((run(1), BackupFile::Checksums));
+        let mut unlisted = needed.unlisted();
+        let all = 4 + (u64::from(u32::MAX) - 8) + 3 + 1;
+        assert_eq!(unlisted.count(), all);
+        for (number, left) in [(3, 1), (5, 2), (5, 2), (6, 3), (2, 3), (8, 3), (u32::MAX, 4), (9, 5), (100, 6)] {
+            unlisted.listed(&format!("{}/slice-{number:08}.p7m", run(0)));
+            assert_eq!(unlisted.count(), all - left, "{number}");
+        }
+        for other in ["slices.sha256", "x/slices.sha256", "plan.p7m", &format!("{}/slices.sha256", run(0))] {
+            unlisted.listed(other);
+        }
+        assert_eq!(unlisted.first(&of).unwrap().as_str(), format!("data/h/s/{}/slices.sha256", run(1)));
+        unlisted.listed(&format!("{}/slices.sha256", run(1)));
+        assert_eq!(unlisted.count(), all - 7);
+        assert_eq!(unlisted.first(&of).unwrap().as_str(), format!("data/h/s/{}/slice-00000004.p7m", run(0)));
+        (0..3).for_each(|number| unlisted.listed(&format!("{}/slice-{number:08}.p7m", run(1))));
+        assert_eq!(unlisted.slices.len(), 3, "4, 10 to 99, and what comes after 100: {:?}", unlisted.slices);
+        assert!(Needed::default().unlisted().first(&of).is_none());
     }
 }

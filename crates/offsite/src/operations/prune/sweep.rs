@@ -6,8 +6,9 @@ use std::sync::{Mutex, PoisonError};
 
 use time::OffsetDateTime;
 
-use super::needed::Needed;
+use super::needed::{Needed, Unlisted};
 use crate::at_once;
+use crate::damage::{Damage, Problem};
 use crate::error::Result;
 use crate::events::Events;
 use crate::names::{BackupId, BackupName, Folder, ObjectName};
@@ -103,6 +104,8 @@ pub(super) struct Sweep {
     pub(super) folders: BTreeMap<BackupId, RunFolder>,
     /// How many objects lie beside them.
     pub(super) foreign: u64,
+    /// What is needed, and is not there.
+    lost: Unlisted,
 }
 
 /// The folder of a run.
@@ -131,14 +134,18 @@ impl Sweep {
         let BackupName { host, set, .. } = of;
         let folder: Folder = format!("data/{host}/{set}").parse().expect("a host and a set are names of folders");
         let prefix = format!("{}/", folder.as_str());
-        let mut sweep = Self { folders: BTreeMap::new(), foreign: 0 };
+        let mut sweep = Self { folders: BTreeMap::new(), foreign: 0, lost: needed.unlisted() };
         store.list(&folder, &mut |listed| {
             let name = listed.object.as_str().strip_prefix(&prefix);
             let parts = name.and_then(|name| Some((name, name.split_once('/')?)));
             match parts.and_then(|(name, (run, file))| Some((name, run.parse().ok()?, file))) {
                 Some((name, run, file)) if !file.contains('/') => {
                     let folder: &mut RunFolder = sweep.folders.entry(run).or_default();
-                    if listed.time < before && !needed.has(name) {
+                    let is_needed = needed.has(name);
+                    if is_needed {
+                        sweep.lost.listed(name);
+                    }
+                    if listed.time < before && !is_needed {
                         folder.removed.add(listed.size);
                         folder.names.push((file.into(), listed.size));
                     } else {
@@ -150,6 +157,27 @@ impl Sweep {
             ControlFlow::Continue(())
         })?;
         Ok(sweep)
+    }
+
+    /// What is needed and not there: one object, and how many others.
+    pub(super) fn lost(&self, of: &BackupName) -> Option<(Damage, u64)> {
+        let object = self.lost.first(of)?;
+        Some((Damage { object, problem: Problem::Missing }, self.lost.count().saturating_sub(1)))
+    }
+
+    /// Leaves what is needed after all.
+    pub(super) fn spare(&mut self, needed: &Needed) {
+        for (run, folder) in &mut self.folders {
+            folder.names.retain(|(file, bytes)| {
+                let is_needed = needed.has(&format!("{run}/{file}"));
+                if is_needed {
+                    folder.kept.add(*bytes);
+                    folder.removed.objects -= 1;
+                    folder.removed.bytes = folder.removed.bytes.saturating_sub(*bytes);
+                }
+                !is_needed
+            });
+        }
     }
 
     /// Removes what was found.
