@@ -79,6 +79,9 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// Another verification has written the record of what was seen since this one read it.
+    #[error("{} was written by another verification meanwhile, and is left as it is", shown(.0))]
+    SeenMeanwhile(PathBuf),
     /// No finding that is to be accepted has this id.
     #[error("no finding has the id {0}, or it is accepted already")]
     NoSuchFinding(String),

@@ -12,6 +12,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use host::{Host, files, noise};
+use offsite::Error;
 use offsite::cms::Recipients;
 use offsite::cms::signed_data::SigningKey;
 use offsite::hashes::Sha256;
@@ -307,4 +308,30 @@ fn a_backup_of_a_time_to_come_is_not_the_latest() {
     nightly.finds(&asked, &mut seen, &["has yet to come", "the latest backup is of "]);
     seen.accept_all();
     nightly.finds(&asked, &mut seen, &["the latest backup is of "]);
+}
+
+/// Of two at once, the one that began first may have seen less.
+#[test]
+fn what_another_verification_has_noted_is_not_written_over() {
+    let mut nightly = Nightly::of(2);
+    let path = nightly.host.path("seen.json");
+    let read = || Seen::read(&path).unwrap().unwrap_or_default();
+    let (mut first, mut second) = (read(), read());
+    nightly.finds(&Asked::default(), &mut first, &[]);
+    nightly.finds(&Asked::default(), &mut second, &[]);
+    second.write(&path).unwrap();
+    assert!(matches!(first.write(&path), Err(Error::SeenMeanwhile(_))), "it was not there when it was read");
+
+    let mut first = read();
+    nightly.finds(&Asked::default(), &mut first, &[]);
+    nightly.night();
+    let mut second = read();
+    nightly.finds(&Asked::default(), &mut second, &[]);
+    second.write(&path).unwrap();
+    let noted = fs::read(&path).unwrap();
+    assert!(matches!(first.write(&path), Err(Error::SeenMeanwhile(_))));
+    assert_eq!(fs::read(&path).unwrap(), noted);
+    read().write(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    assert!(matches!(second.write(&path), Err(Error::SeenMeanwhile(_))), "somebody has taken it away");
 }

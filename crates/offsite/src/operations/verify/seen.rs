@@ -39,6 +39,9 @@ pub struct Seen {
     open: Vec<Noted>,
     /// What was found, and that somebody has accepted.
     accepted: Vec<Noted>,
+    /// The file as it was read; None where there was none.
+    #[serde(skip)]
+    file: Option<Sha256>,
 }
 
 /// The latest backup of a set, as it was seen.
@@ -85,7 +88,7 @@ struct Noted {
 
 impl Default for Seen {
     fn default() -> Self {
-        Self { version: VERSION, sets: Vec::new(), open: Vec::new(), accepted: Vec::new() }
+        Self { version: VERSION, sets: Vec::new(), open: Vec::new(), accepted: Vec::new(), file: None }
     }
 }
 
@@ -96,27 +99,28 @@ impl Seen {
     ///
     /// [`Error::File`], [`Error::TooLong`]; [`Error::NotSeen`] where it is something else.
     pub fn read(path: &Path) -> Result<Option<Self>> {
-        let contents = match files::read_at_most(path, LONGEST) {
-            Ok(contents) => contents,
-            Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let Some(contents) = read_file(path)? else { return Ok(None) };
         let failed = |problem: String| Error::NotSeen { path: path.to_path_buf(), problem };
         let mut seen: Self = serde_json::from_slice(&contents).map_err(|error| failed(error.to_string()))?;
         // As it was written, unless somebody has had a hand in it.
         seen.sets.sort_unstable_by(|one, other| one.of.cmp(&other.of));
+        seen.file = Some(Sha256::of(&contents));
         match seen.version {
             VERSION => Ok(Some(seen)),
             version => Err(failed(format!("version {version} is not known"))),
         }
     }
 
-    /// Writes it, durably, in place of what was there.
+    /// Writes it, durably, in place of what was there, which must be what was read: another verification may have
+    /// seen more than this one.
     ///
     /// # Errors
     ///
-    /// [`Error::File`].
+    /// [`Error::SeenMeanwhile`], [`Error::File`].
     pub fn write(&self, path: &Path) -> Result<()> {
+        if read_file(path)?.as_deref().map(Sha256::of) != self.file {
+            return Err(Error::SeenMeanwhile(path.to_path_buf()));
+        }
         let mut output = Output::replace_secret(path)?;
         // Strings and numbers: nothing that JSON could refuse.
         let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
@@ -250,6 +254,15 @@ impl Seen {
             findings.push(Finding { of: pair, what });
             self.open.push(noted);
         }
+    }
+}
+
+/// What the file holds; None where there is none.
+fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
+    match files::read_at_most(path, LONGEST) {
+        Ok(contents) => Ok(Some(contents)),
+        Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
