@@ -218,9 +218,13 @@ fn a_share_of_the_data_is_read() {
     assert!(sum > 4 * all && sum < 16 * all, "{shares:?} of {all}");
 }
 
-/// For a store that is not there.
+/// For a store that is not there, and one without any backup: a disk that is not mounted looks like that.
 #[test]
 fn no_store_is_an_error() {
     let host = Host::new();
     run(&mut host.offsite("verify --from missing/store")).fails(1).one_error();
+    run(&mut host.bash("mkdir -p empty signers")).ok();
+    for line in ["verify --from empty", "verify --from empty --signer signers --max-age 26h --json"] {
+        run(&mut host.offsite(line)).fails(1).says("there is no backup");
+    }
 }

@@ -105,8 +105,8 @@ pub struct Set {
 ///
 /// # Errors
 ///
-/// [`Error::NoBackup`] where a host or set was named, and there is none and was none; [`Error::Store`]. What was
-/// seen may then be noted in part.
+/// [`Error::NoBackup`] where there is none in the scope and none was seen; [`Error::Store`]. What was seen may then
+/// be noted in part.
 pub fn verify(what: &Verify<'_>, seen: &mut Seen) -> Result<Verified> {
     let Verify { store, scope, .. } = what;
     let mut verified = Verified::default();
@@ -116,7 +116,8 @@ pub fn verify(what: &Verify<'_>, seen: &mut Seen) -> Result<Verified> {
         what.set(listings, seen, &mut verified)?;
     }
     verified.findings.extend(seen.gone(scope, &|host, set| verified.position(host, set).is_some()));
-    if listings.is_empty() && verified.findings.is_empty() && **scope != Scope::default() {
+    // A disk that is not mounted looks like a store without any backup, and nothing is wrong with none.
+    if listings.is_empty() && verified.findings.is_empty() {
         return Err(Error::NoBackup { host: scope.host.clone(), set: scope.set.clone() });
     }
     if verified.sets.iter().any(|set| !set.is_pinned && set.backups > 0) {
