@@ -212,3 +212,13 @@ fn what_is_no_record_is_refused_and_stays() {
     run(&mut host.offsite("verify --seen turned.json")).ok().does_not_say("is new");
     run(&mut host.offsite("verify --seen missing/seen.json")).fails(1).says("missing/seen.json");
 }
+
+/// A full disk must not keep anybody from hearing what is wrong.
+#[test]
+fn what_cannot_be_noted_is_told_all_the_same() {
+    let host = seen();
+    run(&mut host.bash("rm store/data/here/default/*/slice-00000000.p7m")).ok();
+    let told = run(&mut host.offsite("verify --seen missing/seen.json --json"));
+    let told = told.fails(4).says("cannot write missing/seen.json").says("/slice-00000000.p7m: it is not in the store");
+    assert!(!json(&told)["findings"].as_array().unwrap().is_empty());
+}

@@ -73,11 +73,17 @@ pub(crate) fn run(arguments: &arguments::Verify) -> Result<(), Failure> {
     let verified = verify(&what, &mut seen);
     progress.clear();
     let result = verified.map_err(Failure::from).and_then(|verified| {
-        if let Some(path) = &arguments.seen {
-            seen.write(path)?;
+        let noted = arguments.seen.as_ref().map(|path| seen.write(path));
+        if let Some(Ok(())) = noted {
             verified.sets.iter().for_each(tell_if_new);
         }
-        report(&verified, arguments)
+        let noted = noted.unwrap_or(Ok(())).map_err(Failure::from);
+        // Also where it could not be noted: what was found must not be lost.
+        let Err(found) = report(&verified, arguments) else { return noted };
+        if let Err(failure) = noted {
+            failure.report();
+        }
+        Err(found)
     });
     conclude(result, &progress)
 }
