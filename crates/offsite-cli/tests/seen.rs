@@ -211,6 +211,8 @@ fn what_is_no_record_is_refused_and_stays() {
     fs::write(host.path("turned.json"), turned.to_string()).unwrap();
     run(&mut host.offsite("verify --seen turned.json")).ok().does_not_say("is new");
     run(&mut host.offsite("verify --seen missing/seen.json")).fails(1).says("missing/seen.json");
+    run(&mut host.offsite("verify --seen seen.json --store-as-of 2026-01-01")).fails(2).says("--store-as-of");
+    assert_eq!(fs::read_to_string(host.path("seen.json")).unwrap(), good);
 }
 
 /// A full disk must not keep anybody from hearing what is wrong.

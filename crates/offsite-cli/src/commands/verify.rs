@@ -50,6 +50,10 @@ struct FindingReport {
 }
 
 pub(crate) fn run(arguments: &arguments::Verify) -> Result<(), Failure> {
+    if arguments.seen.is_some() && arguments.store.store_as_of.is_some() {
+        let text = "what a bucket held at another time cannot be compared with what was seen since".to_owned();
+        return Err(Failure::Usage { text, hint: "leave out --store-as-of, or --seen" });
+    }
     let progress = Progress::silent();
     let mut seen = seen(arguments)?;
     let source = OpenStore::new(&arguments.store, &progress)?;
