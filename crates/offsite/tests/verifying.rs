@@ -335,3 +335,21 @@ fn what_another_verification_has_noted_is_not_written_over() {
     fs::remove_file(&path).unwrap();
     assert!(matches!(second.write(&path), Err(Error::SeenMeanwhile(_))), "somebody has taken it away");
 }
+
+/// Whoever can put can fill it with findings.
+#[test]
+fn a_record_that_could_not_be_read_again_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("seen.json");
+    let parts = [
+        r#"{"offsite-seen":1,"sets":[],"open":[{"id":"000000000000","of":null,"text":""#,
+        r#"","since":""}],"accepted":[]}"#,
+    ];
+    // As long as it may be, and shorter than it would be written.
+    let text = "x".repeat((64 << 20) - parts.concat().len());
+    let full = parts.join(&text);
+    fs::write(&path, &full).unwrap();
+    let seen = Seen::read(&path).unwrap().unwrap();
+    assert!(matches!(seen.write(&path), Err(Error::TooLong { .. })));
+    assert!(fs::read_to_string(&path).unwrap() == full);
+}

@@ -116,15 +116,18 @@ impl Seen {
     ///
     /// # Errors
     ///
-    /// [`Error::SeenMeanwhile`], [`Error::File`].
+    /// [`Error::SeenMeanwhile`]; [`Error::TooLong`] where it could not be read again; [`Error::File`].
     pub fn write(&self, path: &Path) -> Result<()> {
         if read_file(path)?.as_deref().map(Sha256::of) != self.file {
             return Err(Error::SeenMeanwhile(path.to_path_buf()));
         }
-        let mut output = Output::replace_secret(path)?;
         // Strings and numbers: nothing that JSON could refuse.
         let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
         text.push(b'\n');
+        if text.len() > LONGEST {
+            return Err(Error::TooLong { path: path.to_path_buf(), limit: LONGEST });
+        }
+        let mut output = Output::replace_secret(path)?;
         output.write_all(&text).map_err(Error::file("write", path))?;
         output.finish()
     }
