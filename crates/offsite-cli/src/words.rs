@@ -1,6 +1,7 @@
 //! Words for what the library reports, and what to do about it.
 
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -137,6 +138,7 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
         Error::Damage(damage) if damage.object.as_str().contains("/plan") => {
             Some("the plan is for RECOVER.sh; with paths, restore does without: name those at the top")
         }
+        Error::File { source, .. } => of_system(source.kind()),
         Error::Exists { replaceable: true, .. } => Some("choose another name, or replace it with --force"),
         Error::Exists { replaceable: false, .. } => Some("choose another name: this file is not overwritten"),
         Error::Cms { source, .. } => of_cms(source),
@@ -167,11 +169,35 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
     }
 }
 
+/// What to do about what the operating system refuses.
+fn of_system(error: io::ErrorKind) -> Option<&'static str> {
+    match error {
+        io::ErrorKind::NotFound => {
+            Some("look at the path: without a slash at its beginning it begins in the folder that this runs in")
+        }
+        io::ErrorKind::PermissionDenied => Some("run it as a user who may do this, such as root"),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Some("make room there, or name another folder; then run it again")
+        }
+        io::ErrorKind::ReadOnlyFilesystem => Some("mount it for writing, or name another folder"),
+        _ => None,
+    }
+}
+
 /// What to do about a store's error, where that is not plain.
 pub(crate) fn of_store(error: &store::Error) -> Option<&'static str> {
     match &error.reason {
         Reason::NoRegion => Some("name it in the location, s3://BUCKET?region=NAME, or in AWS_REGION"),
         Reason::Elsewhere { .. } => Some("name the bucket's region in its location: s3://BUCKET?region=NAME"),
+        Reason::NoStore => Some("look at the path: `backup --to` makes a store, and everything else needs one"),
+        Reason::PermissionDenied(source) if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            of_system(source.kind())
+        }
+        Reason::PermissionDenied(_) => Some(
+            "see as whom this runs: a backup needs leave to put there, and whoever reads the store to list and to get",
+        ),
+        Reason::Full(_) => Some("make room there: `offsite prune` tells what may go; then run it again"),
+        Reason::Io(source) => of_system(source.kind()),
         Reason::NoBucket => Some("an administrator makes the bucket; docs/s3.md says how"),
         Reason::NoCredentials(_) => {
             Some("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile of the AWS tools: ?profile=NAME")

@@ -301,7 +301,7 @@ fn a_full_store() {
         fails 1 backup --set other small
         intact "once more""#;
     let host = host_with_little();
-    let said = isolated(&host, script);
+    let said = isolated(&host, script).says("hint: make room there");
     let errors: Vec<_> = said.stderr.lines().filter(|line| line.starts_with("offsite: error")).collect();
     assert_eq!(errors.len(), 3, "{}", said.story());
     for error in errors {
@@ -322,7 +322,7 @@ fn a_store_that_is_read_only() {
         fails 1 backup --full tree
         intact again"#;
     let said = isolated(&host_with_little(), script).one_error();
-    said.says("/store: cannot put data/here/default/").says("Read-only file system");
+    said.says("/store: cannot put data/here/default/").says("Read-only file system").says("hint: mount it for writing");
 }
 
 #[test]

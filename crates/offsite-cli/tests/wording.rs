@@ -99,6 +99,25 @@ fn wrong_usage_of_backup_says_what_is_meant() {
 }
 
 #[test]
+fn what_goes_wrong_on_the_first_day_comes_with_a_way_on() {
+    let desk = Desk::new();
+    desk.backup("--to store tree").ok();
+    desk.backup("--to store tree --full -r no.pem").fails(1).one_error().says("no.pem").says("hint: look at the path");
+    desk.backup("--to store treee --full")
+        .fails(1)
+        .one_error()
+        .says("cannot read treee")
+        .says("hint: look at the path");
+    desk.backup("--to s3://bucket?endpoint=http://127.0.0.1:9 tree").fails(1).one_error().says("hint: ");
+    run(&mut desk.offsite("list --from stroe")).fails(1).one_error().says("stroe").says("hint: look at the path");
+    let wrong = KeyPair::of("p521").both;
+    run(desk.offsite("restore --from store --into out -k").arg(wrong))
+        .fails(1)
+        .one_error()
+        .says("hint: use the private key");
+}
+
+#[test]
 fn hints_of_restore_name_options_that_it_has() {
     let desk = Desk::new();
     desk.backup("--to store tree").ok();
