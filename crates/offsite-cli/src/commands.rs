@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod drill;
 pub(crate) mod encrypt;
 pub(crate) mod files;
+mod findings;
 pub(crate) mod inspect;
 pub(crate) mod keygen;
 pub(crate) mod list;

@@ -164,7 +164,7 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
             &["exit"],
             &["interrupt"],
             &["commands"],
-            &["commands/doctor/words", "commands/drill/report"],
+            &["commands/doctor/words", "commands/drill/report", "commands/findings"],
             &["commands/drill/markdown"],
             &[
                 "commands/backup",
