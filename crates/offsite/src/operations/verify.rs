@@ -108,12 +108,25 @@ pub struct Set {
 /// [`Error::NoBackup`] where there is none in the scope and none was seen; [`Error::Store`]. What was seen may then
 /// be noted in part.
 pub fn verify(what: &Verify<'_>, seen: &mut Seen) -> Result<Verified> {
+    verify_each(what, seen, &mut |_| Ok(()))
+}
+
+/// The backups of a set that count, by ascending id.
+pub(in crate::operations) type Counting = [(Found, Receipt)];
+
+/// As [`verify()`]. Hands the backups of each set to `each`, in the order of [`Verified::sets`].
+pub(in crate::operations) fn verify_each(
+    what: &Verify<'_>,
+    seen: &mut Seen,
+    each: &mut dyn FnMut(&Counting) -> Result<()>,
+) -> Result<Verified> {
     let Verify { store, scope, .. } = what;
     let mut verified = Verified::default();
     let mut stray = |damage| verified.findings.push(Finding { of: None, what: receipt_is(damage) });
     let listings = backups::listings(*store, scope, &mut stray)?;
     for listings in backups::by_set(&listings) {
-        what.set(listings, seen, &mut verified)?;
+        let counting = what.set(listings, seen, &mut verified)?;
+        each(&counting)?;
     }
     verified.findings.extend(seen.gone(scope, &|host, set| verified.position(host, set).is_some()));
     // A disk that is not mounted looks like a store without any backup, and nothing is wrong with none.
@@ -137,10 +150,14 @@ fn receipt_is(damage: Damage) -> What {
 }
 
 impl Verify<'_> {
-    /// Verifies one set.
-    fn set(&self, listings: &[backups::Listing], seen: &mut Seen, verified: &mut Verified) -> Result<()> {
-        let Some(first) = listings.first() else { return Ok(()) };
-        let name = &first.name;
+    /// Verifies one set, which has a receipt at least; its backups that count.
+    fn set(
+        &self,
+        listings: &[backups::Listing],
+        seen: &mut Seen,
+        verified: &mut Verified,
+    ) -> Result<Vec<(Found, Receipt)>> {
+        let name = &listings[0].name;
         let (seen_pins, is_new) = (seen.pins(&name.host), !seen.has(&name.host, &name.set));
         let pins = if self.pins.is_empty() { &seen_pins } else { self.pins };
         let (mut counting, mut findings) = (Vec::<(Found, Receipt)>::new(), Vec::new());
@@ -197,7 +214,7 @@ impl Verify<'_> {
         });
         let of = (name.host.clone(), name.set.clone());
         verified.findings.extend(findings.into_iter().map(|what| Finding { of: Some(of.clone()), what }));
-        Ok(())
+        Ok(counting)
     }
 
     /// Whether a backup is so old that it may have been removed by rule.
