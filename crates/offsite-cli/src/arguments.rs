@@ -11,6 +11,7 @@ mod inspect;
 mod keygen;
 mod list;
 mod prune;
+mod report;
 mod restore;
 mod values;
 mod verify;
@@ -28,6 +29,7 @@ pub(crate) use self::inspect::Inspect;
 pub(crate) use self::keygen::Keygen;
 pub(crate) use self::list::List;
 pub(crate) use self::prune::Prune;
+pub(crate) use self::report::Report;
 pub(crate) use self::restore::Restore;
 pub(crate) use self::values::PlaceArgument;
 pub(crate) use self::verify::{Accept, Verify};
@@ -51,6 +53,7 @@ pub(crate) enum Command {
     List(List),
     Files(Files),
     Verify(Verify),
+    Report(Report),
     Drill(Drill),
     Prune(Prune),
     Doctor(Doctor),

@@ -12,6 +12,7 @@ pub(crate) mod keygen;
 pub(crate) mod list;
 pub(crate) mod prune;
 pub(crate) mod recovery_script;
+pub(crate) mod report;
 pub(crate) mod restore;
 pub(crate) mod verify;
 

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         Command::List(arguments) => commands::list::run(&arguments),
         Command::Files(arguments) => commands::files::run(&arguments),
         Command::Verify(arguments) => commands::verify::run(&arguments),
+        Command::Report(arguments) => commands::report::run(&arguments),
         Command::Prune(arguments) => commands::prune::run(&arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
         Command::Drill(arguments) => commands::drill::run(&arguments),

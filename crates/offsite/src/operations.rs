@@ -12,6 +12,7 @@ mod keygen;
 mod keys;
 mod list;
 pub mod prune;
+pub mod report;
 pub mod restore;
 pub mod verify;
 
