@@ -177,8 +177,22 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
 #[test]
 fn help_and_version_succeed_and_every_command_has_an_example() {
     run(&mut offsite("--version")).ok();
-    for command in ["keygen", "encrypt", "decrypt", "inspect", "backup", "restore", "list", "files", "recovery-script"]
-    {
+    for command in [
+        "keygen",
+        "encrypt",
+        "decrypt",
+        "inspect",
+        "backup",
+        "restore",
+        "list",
+        "files",
+        "verify",
+        "report",
+        "drill",
+        "prune",
+        "doctor",
+        "recovery-script",
+    ] {
         let help = run(offsite(command).arg("--help")).ok();
         let text = String::from_utf8(help.stdout).unwrap();
         assert!(text.contains(&format!("\n  offsite {command} ")), "{command}: no example in {text}");

@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
+pub(crate) mod fleet;
 pub(crate) mod host;
 pub(crate) mod ports;
 pub(crate) mod proxy;
