@@ -9,6 +9,7 @@ use std::process::ExitStatus;
 
 use offsite_cms as cms;
 
+use crate::baked;
 use crate::damage::Damage;
 use crate::hashes::Fingerprint;
 use crate::names::{BackupId, BackupName, HostName, ObjectName, SetName};
@@ -85,6 +86,21 @@ pub enum Error {
     /// No finding that is to be accepted has this id.
     #[error("no finding has the id {0}, or it is accepted already")]
     NoSuchFinding(String),
+    /// What is baked into a binary cannot be read, or be written.
+    #[error(transparent)]
+    Baked(#[from] baked::Error),
+    /// A binary's file has no area to bake into, or not the running program's.
+    #[error("{} has no area to bake into that is the running program's: it was altered, or replaced", shown(.0))]
+    NoArea(PathBuf),
+    /// A private key does not belong into a binary.
+    #[error("{} holds a private key: nothing secret is baked into a binary", shown(.0))]
+    PrivateKeyToBake(PathBuf),
+    /// A store's directory would be another one wherever a binary is started.
+    #[error("the store {} is not an absolute path", shown(.0))]
+    RelativeStore(PathBuf),
+    /// What should be the location of a store is none.
+    #[error(transparent)]
+    Location(#[from] store::LocationError),
     /// The passphrase could not be had.
     #[error("{0}")]
     Passphrase(String),

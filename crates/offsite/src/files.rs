@@ -171,6 +171,14 @@ impl Output {
         Ok(Self(Kind::Unfinished { file, temporary: Registered(Some(temporary)), path, permissions, replace }))
     }
 
+    /// Lets those start it, if it is a new file, who may read it; also where it replaces one that nobody could.
+    pub(crate) fn make_executable(&mut self) {
+        if let Kind::Unfinished { permissions, .. } = &mut self.0 {
+            let mode = permissions.mode();
+            permissions.set_mode(mode | (mode & 0o444) >> 2);
+        }
+    }
+
     /// Makes the output durable and gives it its name.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ pub use offsite_cms as cms;
 pub mod archive;
 mod as_text;
 mod at_once;
+pub mod baked;
 pub mod checksums;
 mod chunks;
 pub mod damage;

@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod backups;
+mod bake;
 mod decrypt;
 pub mod doctor;
 pub mod drill;
@@ -16,6 +17,7 @@ pub mod report;
 pub mod restore;
 pub mod verify;
 
+pub use bake::{Bake, bake};
 pub use decrypt::{Decrypt, decrypt};
 pub use encrypt::{Encrypt, encrypt};
 pub use files::files;

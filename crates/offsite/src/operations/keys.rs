@@ -63,11 +63,16 @@ pub fn read_recipients(
     Recipients::new(certificates).map_err(Error::cms(None))
 }
 
-fn read_certificate(path: &Path, events: &dyn Events) -> Result<Certificate> {
+pub(super) fn read_certificate(path: &Path, events: &dyn Events) -> Result<Certificate> {
     let contents = files::read_key_file(path)?;
     let certificate = Certificate::from_file(&contents).map_err(Error::cms(Some(path)))?;
-    if contents.windows(b"PRIVATE KEY-----".len()).any(|window| window == b"PRIVATE KEY-----") {
+    if holds_private_key(&contents) {
         events.warn(Warning::PrivateKeyAmongRecipients(path.to_path_buf()));
     }
     Ok(certificate)
+}
+
+/// Whether a private key stands in a PEM file, of whatever kind.
+pub(super) fn holds_private_key(contents: &[u8]) -> bool {
+    contents.windows(b"PRIVATE KEY-----".len()).any(|window| window == b"PRIVATE KEY-----")
 }
