@@ -1,8 +1,10 @@
 //! The command line. Each command has a file below.
 
 mod backup;
+mod bake;
 mod common;
 mod decrypt;
+mod defaults;
 mod doctor;
 mod drill;
 mod encrypt;
@@ -15,10 +17,13 @@ mod report;
 mod restore;
 mod values;
 mod verify;
+mod version;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use offsite::baked::Settings;
 
 pub(crate) use self::backup::Backup;
+pub(crate) use self::bake::Bake;
 pub(crate) use self::common::{FromStore, Key};
 pub(crate) use self::decrypt::Decrypt;
 pub(crate) use self::doctor::Doctor;
@@ -33,6 +38,7 @@ pub(crate) use self::report::Report;
 pub(crate) use self::restore::Restore;
 pub(crate) use self::values::PlaceArgument;
 pub(crate) use self::verify::{Accept, Verify};
+pub(crate) use self::version::Version;
 
 /// Encrypted off-site backups that only the key in the safe can open, and any OpenSSL can.
 #[derive(Parser)]
@@ -40,6 +46,18 @@ pub(crate) use self::verify::{Accept, Verify};
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Arguments {
+    /// Reads the command line, where what is baked in stands behind it.
+    pub(crate) fn read(baked: Option<&Settings>) -> clap::error::Result<Self> {
+        let command = Self::command();
+        let command = match baked {
+            Some(settings) => defaults::baked(command, settings),
+            None => command,
+        };
+        Self::from_arg_matches(&command.try_get_matches()?)
+    }
 }
 
 #[derive(Subcommand)]
@@ -65,6 +83,16 @@ pub(crate) enum Command {
   offsite recovery-script >RECOVER.sh
   sh RECOVER.sh acme-PRIVATE.pem copy/data/web-1/default/20261123T074500Z-7f3a9c01 restored")]
     RecoveryScript,
+    Bake(Bake),
+    Version(Version),
+}
+
+impl Command {
+    /// Whether what is baked in counts for the command.
+    pub(crate) fn has_defaults(&self) -> bool {
+        use Command::{Decrypt, Inspect, Keygen, RecoveryScript, Version};
+        !matches!(self, Decrypt(_) | Inspect(_) | Keygen(_) | RecoveryScript | Version(_))
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The commands: arguments to operations, and results to words.
 
 pub(crate) mod backup;
+pub(crate) mod bake;
 pub(crate) mod decrypt;
 pub(crate) mod doctor;
 pub(crate) mod drill;
@@ -15,6 +16,7 @@ pub(crate) mod recovery_script;
 pub(crate) mod report;
 pub(crate) mod restore;
 pub(crate) mod verify;
+pub(crate) mod version;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};
@@ -22,7 +24,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use offsite::cms::PrivateKey;
+use offsite::cms::{PrivateKey, Recipients};
 use offsite::files::Place;
 use offsite::names::HostName;
 use offsite::operations::backups::{self, Found, Scope, Which};
@@ -33,7 +35,7 @@ use offsite::{Events, operations, shown};
 use time::Duration;
 
 use crate::terminal::Progress;
-use crate::{arguments, exit, host, terminal, words};
+use crate::{arguments, baked, exit, host, terminal, words};
 
 /// A command's end, if not a good one.
 pub(crate) enum Failure {
@@ -114,6 +116,16 @@ pub(crate) fn private_key(arguments: &arguments::Key) -> Result<PrivateKey, Fail
         _ => Ok(None),
     };
     Ok(operations::read_private_key(&arguments.key, &mut passphrase)?)
+}
+
+/// To whom everything is encrypted: who is named by an option, else in the environment, else baked in.
+pub(crate) fn recipients(paths: &[PathBuf], events: &dyn Events) -> offsite::Result<Recipients> {
+    let named = std::env::var_os("OFFSITE_RECIPIENTS").filter(|named| !named.is_empty());
+    let named = match named {
+        Some(named) => named,
+        None => baked::settings()?.recipients_pem().into(),
+    };
+    operations::read_recipients(paths, Some(&named), events)
 }
 
 /// This machine: whose backups it makes, and where it keeps what these need.

@@ -1,6 +1,7 @@
 //! The command `offsite`: arguments, prompts, progress, words and exit codes.
 
 mod arguments;
+mod baked;
 mod commands;
 mod exit;
 mod glibc;
@@ -12,14 +13,21 @@ mod words;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use rustix::process::{Resource, Rlimit};
 
 use crate::arguments::{Arguments, Command};
+use crate::commands::Failure;
 
 fn main() -> ExitCode {
     glibc::set();
-    let arguments = match Arguments::try_parse() {
+    let baked = baked::settings();
+    let arguments = Arguments::read(baked.as_ref().ok());
+    if let Err(damage) = baked
+        && arguments.as_ref().map_or_else(clap::Error::use_stderr, |arguments| arguments.command.has_defaults())
+    {
+        return Failure::from(offsite::Error::from(damage)).report();
+    }
+    let arguments = match arguments {
         Ok(arguments) => arguments,
         Err(error) => return exit::of_usage(&error),
     };
@@ -47,6 +55,8 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
         Command::Drill(arguments) => commands::drill::run(&arguments),
         Command::RecoveryScript => commands::recovery_script::run(),
+        Command::Bake(arguments) => commands::bake::run(&arguments),
+        Command::Version(arguments) => commands::version::run(&arguments),
     };
     match result {
         Ok(()) => exit::DONE.into(),

@@ -12,7 +12,7 @@ use offsite::names::BackupId;
 use offsite::operations::restore;
 use offsite::receipt::NoPrevious;
 use offsite::store::{self, Reason};
-use offsite::{Error, PinProblem, Warning, WhyFull, shown};
+use offsite::{Error, PinProblem, Warning, WhyFull, baked, shown};
 use time::{OffsetDateTime, UtcOffset};
 
 /// A warning's text.
@@ -162,6 +162,12 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
         Error::SeveralSigners { .. } => {
             Some("say with --signer which to trust, by what you know of it from the server itself")
         }
+        Error::Baked(baked::Error::TooLong { .. }) => {
+            Some("recipients with elliptic-curve keys have shorter certificates")
+        }
+        Error::Baked(_) | Error::NoArea(_) => Some("copy the binary again, or bake it anew from one that is whole"),
+        Error::PrivateKeyToBake(_) => Some("name the certificate alone, such as PREFIX-cert.pem of `offsite keygen`"),
+        Error::RelativeStore(_) => Some("name the directory by its whole path, as the servers have it"),
         Error::Pin { problem: PinProblem::NoHost, .. } => {
             Some("name the host with --host, or give a folder with a HOST.pem for each")
         }
@@ -275,6 +281,7 @@ pub(crate) fn is_usage(error: &Error) -> bool {
         Error::OtherPaths { .. }
         | Error::Ambiguous(_)
         | Error::NoSuchFinding(_)
+        | Error::RelativeStore(_)
         | Error::Pin { problem: PinProblem::NoHost | PinProblem::NotAFingerprint, .. } => true,
         _ => false,
     }

@@ -21,9 +21,7 @@ use crate::arguments::values::{PlaceArgument, duration, place, rate, slice_size}
 /// /var/lib/offsite and /etc/offsite/signing-key.pem for root, else below ~/.local/state and
 /// ~/.config. OFFSITE_STATE_DIR and OFFSITE_SIGNING_KEY name others.
 #[derive(Args)]
-#[command(override_usage = "offsite backup [OPTIONS] -r <CERT> --to <STORE> <PATH>...
-       offsite backup [OPTIONS] -r <CERT> --to <STORE> --stdin <NAME>
-       offsite backup [OPTIONS] -r <CERT> --to <STORE> --exec <NAME> -- <COMMAND>...")]
+#[command(override_usage = usage("-r <CERT> --to <STORE> "))]
 #[command(after_help = "Examples:
   offsite backup -r acme-cert.pem -r failsafe-cert.pem --to /mnt/disk/backups /etc /srv
   offsite backup -r acme-cert.pem --to /mnt/disk/backups --set db --exec db.sql -- pg_dumpall
@@ -90,4 +88,11 @@ pub(crate) struct Backup {
     /// What to back up; with --exec the command
     #[arg(value_name = "PATH", required_unless_present_any = ["stdin", "exec", "files_from0"])]
     pub(crate) arguments: Vec<OsString>,
+}
+
+/// The three forms of the command, each with what must be said.
+pub(super) fn usage(needed: &str) -> String {
+    ["<PATH>...", "--stdin <NAME>", "--exec <NAME> -- <COMMAND>..."]
+        .map(|source| format!("offsite backup [OPTIONS] {needed}{source}"))
+        .join("\n       ")
 }

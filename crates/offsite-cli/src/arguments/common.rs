@@ -16,7 +16,7 @@ use crate::arguments::values::{PlaceArgument, moment, place, store, which};
 #[derive(Args)]
 pub(crate) struct ToStore {
     /// Certificate to encrypt to; repeat it for several recipients, each of whom can decrypt alone.
-    /// Without it OFFSITE_RECIPIENTS counts: names of files, one a line, or PEM text
+    /// Without it OFFSITE_RECIPIENTS counts: names of files, one a line, or PEM text; then what is baked in
     #[arg(short, long = "recipient", value_name = "CERT")]
     pub(crate) recipients: Vec<PathBuf>,
     /// Where to: a directory, s3://BUCKET/PREFIX or sftp://USER@HOST/PATH. Of a directory's path only the last part is

@@ -22,7 +22,7 @@ Without offsite, the file opens with (PASS holds the passphrase):
       -recip acme-PRIVATE.pem -passin env:PASS; do :; done <dump.sql.p7m")]
 pub(crate) struct Encrypt {
     /// Certificate to encrypt to; repeat it for several recipients, each of whom can decrypt alone.
-    /// Without it OFFSITE_RECIPIENTS counts: names of files, one a line, or PEM text
+    /// Without it OFFSITE_RECIPIENTS counts: names of files, one a line, or PEM text; then what is baked in
     #[arg(short, long = "recipient", value_name = "CERT")]
     pub(crate) recipients: Vec<PathBuf>,
     /// Which readers the message is for

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use offsite::archive::excludes::{ExcludeRules, Excludes};
 use offsite::archive::roots::Roots;
 use offsite::files::Place;
-use offsite::operations;
 use offsite::operations::backup::{Backup, Ignored, Source, Summary, backup, survey};
 use offsite::receipt::Counts;
 use offsite::store::{self, Location, PutSettings, StoreId};
@@ -18,7 +17,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::arguments;
-use crate::commands::{Failure, ThisHost, random};
+use crate::commands::{Failure, ThisHost, random, recipients};
 use crate::terminal::{self, Progress};
 use crate::words::counted;
 use crate::{host, words};
@@ -37,11 +36,10 @@ pub(crate) fn run(arguments: arguments::Backup) -> Result<(), Failure> {
         }
         source => source,
     };
-    let fallback = std::env::var_os("OFFSITE_RECIPIENTS");
     let (id, chunk_key) = (random()?, random()?);
     let settings =
         PutSettings { new_id: StoreId::new(random()?), limit: arguments.limit_upload, notice: progress.notice() };
-    let recipients = operations::read_recipients(&arguments.store.recipients, fallback.as_deref(), &progress);
+    let recipients = recipients(&arguments.store.recipients, &progress);
     let done = recipients.and_then(|recipients| {
         let store = store::open_for_put(&arguments.store.to, &settings)?;
         let what = Backup {

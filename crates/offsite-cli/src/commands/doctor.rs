@@ -4,16 +4,13 @@ mod words;
 
 use std::io::{self, Write as _};
 
-use offsite::operations::{
-    self,
-    doctor::{Check, Doctor, Verdict, doctor},
-};
+use offsite::operations::doctor::{Check, Doctor, Verdict, doctor};
 use offsite::store::{PutSettings, StoreId};
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::arguments;
-use crate::commands::{Failure, ThisHost, random, written};
+use crate::commands::{Failure, ThisHost, random, recipients, written};
 use crate::terminal::Progress;
 use words::Words;
 
@@ -28,9 +25,8 @@ struct Report {
 
 pub(crate) fn run(arguments: &arguments::Doctor) -> Result<(), Failure> {
     let ThisHost { name, state, signing_key } = ThisHost::new(arguments.store.host.clone())?;
-    let fallback = std::env::var_os("OFFSITE_RECIPIENTS");
     let progress = Progress::silent();
-    let recipients = operations::read_recipients(&arguments.store.recipients, fallback.as_deref(), &progress)?;
+    let recipients = recipients(&arguments.store.recipients, &progress)?;
     let checks = doctor(&Doctor {
         host: &name,
         to: &arguments.store.to,

@@ -5,7 +5,7 @@ use offsite::operations::{self, Encrypt};
 use time::OffsetDateTime;
 
 use crate::arguments;
-use crate::commands::{Failure, input_length};
+use crate::commands::{Failure, input_length, recipients};
 use crate::terminal::{self, Progress};
 
 pub(crate) fn run(arguments: &arguments::Encrypt) -> Result<(), Failure> {
@@ -15,10 +15,9 @@ pub(crate) fn run(arguments: &arguments::Encrypt) -> Result<(), Failure> {
         return Err(Failure::Usage { text, hint: "name the files with -o: OUT becomes OUT.000000, OUT.000001, …" });
     }
     super::refuse_terminal(&output, "name a file with -o, or use a pipe")?;
-    let fallback = std::env::var_os("OFFSITE_RECIPIENTS");
     terminal::note_if_typed(&input);
     let progress = Progress::new(input_length(&input), Some(&output));
-    let recipients = operations::read_recipients(&arguments.recipients, fallback.as_deref(), &progress);
+    let recipients = recipients(&arguments.recipients, &progress);
     let done = recipients.and_then(|recipients| {
         let what = Encrypt {
             input: &input,
