@@ -10,6 +10,7 @@ mod drill;
 mod encrypt;
 mod files;
 mod inspect;
+mod key_check;
 mod keygen;
 mod list;
 mod prune;
@@ -31,6 +32,7 @@ pub(crate) use self::drill::Drill;
 pub(crate) use self::encrypt::Encrypt;
 pub(crate) use self::files::Files;
 pub(crate) use self::inspect::Inspect;
+pub(crate) use self::key_check::{KeyCheck, KeyCommand};
 pub(crate) use self::keygen::Keygen;
 pub(crate) use self::list::List;
 pub(crate) use self::prune::Prune;
@@ -83,6 +85,8 @@ pub(crate) enum Command {
   offsite recovery-script >RECOVER.sh
   sh RECOVER.sh acme-PRIVATE.pem copy/data/web-1/default/20261123T074500Z-7f3a9c01 restored")]
     RecoveryScript,
+    #[command(subcommand)]
+    Key(KeyCommand),
     Bake(Bake),
     Version(Version),
 }

@@ -9,6 +9,7 @@ pub(crate) mod encrypt;
 pub(crate) mod files;
 mod findings;
 pub(crate) mod inspect;
+pub(crate) mod key_check;
 pub(crate) mod keygen;
 pub(crate) mod list;
 pub(crate) mod prune;

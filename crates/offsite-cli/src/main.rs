@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use rustix::process::{Resource, Rlimit};
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{Arguments, Command, KeyCommand};
 use crate::commands::Failure;
 
 fn main() -> ExitCode {
@@ -55,6 +55,7 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
         Command::Drill(arguments) => commands::drill::run(&arguments),
         Command::RecoveryScript => commands::recovery_script::run(),
+        Command::Key(KeyCommand::Check(arguments)) => commands::key_check::run(&arguments),
         Command::Bake(arguments) => commands::bake::run(&arguments),
         Command::Version(arguments) => commands::version::run(&arguments),
     };

@@ -179,6 +179,7 @@ fn help_and_version_succeed_and_every_command_has_an_example() {
     run(&mut offsite("--version")).ok();
     for command in [
         "keygen",
+        "key check",
         "encrypt",
         "decrypt",
         "inspect",
@@ -191,6 +192,8 @@ fn help_and_version_succeed_and_every_command_has_an_example() {
         "drill",
         "prune",
         "doctor",
+        "bake",
+        "version",
         "recovery-script",
     ] {
         let help = run(offsite(command).arg("--help")).ok();

@@ -47,6 +47,14 @@ pub(crate) enum PublicKey {
 }
 
 impl PublicKey {
+    /// The kind for people.
+    pub(crate) fn kind(&self) -> String {
+        match self {
+            Self::Rsa(bits) => format!("RSA-{}", modulus_bits(bits)),
+            Self::Ec(curve, _) => curve.name().to_owned(),
+        }
+    }
+
     /// The key identifier by the first method of RFC 5280 §4.2.1.2.
     pub(crate) fn identifier(&self) -> Vec<u8> {
         let (Self::Rsa(bits) | Self::Ec(_, bits)) = self;
@@ -194,10 +202,7 @@ impl Certificate {
     /// The public key's kind for people: `RSA-4096`, `P-256`.
     #[must_use]
     pub fn key_kind(&self) -> String {
-        match &self.public_key {
-            PublicKey::Rsa(bits) => format!("RSA-{}", modulus_bits(bits)),
-            PublicKey::Ec(curve, _) => curve.name().to_owned(),
-        }
+        self.public_key.kind()
     }
 
     /// Whether the public key is an RSA key.

@@ -81,6 +81,35 @@ impl KeyFile {
         matches!(self.form, Form::EncryptedPkcs8 | Form::OldPem { .. })
     }
 
+    /// The format of the key, for people.
+    #[must_use]
+    pub fn form(&self) -> &'static str {
+        match self.form {
+            Form::Pkcs8 | Form::EncryptedPkcs8 => "PKCS #8",
+            Form::Pkcs1 | Form::OldPem { rsa: true, .. } => "PKCS #1",
+            Form::Sec1 | Form::OldPem { rsa: false, .. } => "SEC 1",
+        }
+    }
+
+    /// How a passphrase protects the key, for people; None where none does.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Key`] where that is a way that is not read; [`crate::Error::Malformed`].
+    pub fn protection(&self) -> Result<Option<String>> {
+        match &self.form {
+            Form::EncryptedPkcs8 => Pbes2::read(&self.contents)?.name().map(Some),
+            Form::OldPem { cipher, .. } => Ok(Some(format!("MD5 and {}", cipher.name()))),
+            Form::Pkcs8 | Form::Pkcs1 | Form::Sec1 => Ok(None),
+        }
+    }
+
+    /// The certificates in the file, whosever they are.
+    #[must_use]
+    pub fn certificates(&self) -> &[Certificate] {
+        &self.certificates
+    }
+
     /// The key itself.
     ///
     /// # Errors
@@ -93,7 +122,7 @@ impl KeyFile {
             Form::Pkcs1 => from_pkcs1(&self.contents)?,
             Form::Sec1 => from_sec1(&self.contents, None)?,
             Form::EncryptedPkcs8 => {
-                let plain = decrypt_pkcs8(&self.contents, passphrase()?)?;
+                let plain = Pbes2::read(&self.contents)?.decrypt(passphrase()?)?;
                 from_pkcs8(&plain).map_err(after_decryption)?
             }
             Form::OldPem { rsa, cipher, iv } => {
@@ -187,30 +216,59 @@ fn from_sec1(contents: &[u8], curve: Option<Curve>) -> Result<Secret> {
 }
 
 /// EncryptedPrivateKeyInfo (RFC 5958 §3) under PBES2 (RFC 8018 §6.2).
-fn decrypt_pkcs8(contents: &[u8], passphrase: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
-    let mut fields = Cursor::new(contents, 0, "the encrypted private key").sequence()?;
-    let algorithm = Algorithm::read(&mut fields)?;
-    let encrypted = fields.expect(der::OCTET_STRING)?.contents;
-    let protection = |name: &[u8]| KeyError::Protection(oid::name(name));
-    let parameters = match (algorithm.oid, algorithm.parameters) {
-        (oid::PBES2, Some(parameters)) if parameters.tag == der::SEQUENCE => parameters,
-        (other, _) => return Err(protection(other).into()),
-    };
-    let mut parameters = parameters.open();
-    let derivation = Algorithm::read(&mut parameters)?;
-    let scheme = Algorithm::read(&mut parameters)?;
-    let cipher = match scheme.oid {
-        oid::AES_128_CBC => ContentCipher::Aes128Cbc,
-        oid::AES_192_CBC => ContentCipher::Aes192Cbc,
-        oid::AES_256_CBC => ContentCipher::Aes256Cbc,
-        oid::DES_EDE3_CBC => ContentCipher::DesEde3Cbc,
-        other => return Err(protection(other).into()),
-    };
-    let iv = scheme.parameters.filter(|iv| iv.tag == der::OCTET_STRING && iv.contents.len() == cipher.nonce_length());
-    let iv = iv.ok_or_else(|| protection(scheme.oid))?;
-    let mut key = Zeroizing::new(vec![0; cipher.key_length()]);
-    derive(&derivation, passphrase, &mut key)?;
-    decrypt(cipher, &key, iv.contents, encrypted)
+struct Pbes2<'a> {
+    derivation: Algorithm<'a>,
+    cipher: ContentCipher,
+    iv: &'a [u8],
+    encrypted: &'a [u8],
+}
+
+impl<'a> Pbes2<'a> {
+    fn read(contents: &'a [u8]) -> Result<Self> {
+        let mut fields = Cursor::new(contents, 0, "the encrypted private key").sequence()?;
+        let algorithm = Algorithm::read(&mut fields)?;
+        let encrypted = fields.expect(der::OCTET_STRING)?.contents;
+        let protection = |name: &[u8]| KeyError::Protection(oid::name(name));
+        let parameters = match (algorithm.oid, algorithm.parameters) {
+            (oid::PBES2, Some(parameters)) if parameters.tag == der::SEQUENCE => parameters,
+            (other, _) => return Err(protection(other).into()),
+        };
+        let mut parameters = parameters.open();
+        let derivation = Algorithm::read(&mut parameters)?;
+        let scheme = Algorithm::read(&mut parameters)?;
+        let cipher = match scheme.oid {
+            oid::AES_128_CBC => ContentCipher::Aes128Cbc,
+            oid::AES_192_CBC => ContentCipher::Aes192Cbc,
+            oid::AES_256_CBC => ContentCipher::Aes256Cbc,
+            oid::DES_EDE3_CBC => ContentCipher::DesEde3Cbc,
+            other => return Err(protection(other).into()),
+        };
+        let iv =
+            scheme.parameters.filter(|iv| iv.tag == der::OCTET_STRING && iv.contents.len() == cipher.nonce_length());
+        let iv = iv.ok_or_else(|| protection(scheme.oid))?.contents;
+        Ok(Self { derivation, cipher, iv, encrypted })
+    }
+
+    fn decrypt(&self, passphrase: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+        let mut key = Zeroizing::new(vec![0; self.cipher.key_length()]);
+        derive(&self.derivation, passphrase, &mut key)?;
+        decrypt(self.cipher, &key, self.iv, self.encrypted)
+    }
+
+    /// The derivation with its cost, and the cipher, for people.
+    fn name(&self) -> Result<String> {
+        let mut derivation = oid::name(self.derivation.oid);
+        if let Some(parameters) = self.derivation.parameters {
+            let mut parameters = parameters.open();
+            parameters.expect(der::OCTET_STRING)?;
+            let cost = parameters.unsigned()?;
+            derivation += &match self.derivation.oid {
+                oid::SCRYPT => format!(" (N {cost}, r {}, p {})", parameters.unsigned()?, parameters.unsigned()?),
+                _ => format!(" ({cost} iterations)"),
+            };
+        }
+        Ok(format!("{derivation} and {}", self.cipher.name()))
+    }
 }
 
 /// PBKDF2 (RFC 8018 §5.2) or scrypt (RFC 7914), within the limits.

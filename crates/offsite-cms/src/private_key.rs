@@ -79,6 +79,12 @@ impl PrivateKey {
         Self { secret, public, certificates }
     }
 
+    /// The kind for people: `RSA-4096`, `P-256`.
+    #[must_use]
+    pub fn kind(&self) -> String {
+        self.public.kind()
+    }
+
     /// Its certificates, of those that lay in its file.
     #[must_use]
     pub fn certificates(&self) -> &[Certificate] {

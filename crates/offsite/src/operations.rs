@@ -9,6 +9,7 @@ pub mod drill;
 mod encrypt;
 mod files;
 mod inspect;
+pub mod key_check;
 mod keygen;
 mod keys;
 mod list;
