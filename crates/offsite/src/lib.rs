@@ -22,6 +22,7 @@ pub mod index;
 pub mod names;
 pub mod operations;
 mod ordered;
+mod paper;
 pub mod paths;
 pub mod pins;
 pub mod plan;

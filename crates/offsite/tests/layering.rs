@@ -47,7 +47,7 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
                 "times",
                 "unfinished",
             ],
-            &["baked", "checksums", "receipt/error"],
+            &["baked", "checksums", "paper", "receipt/error"],
             &["receipt/encode"],
             &["receipt/check", "receipt/parse"],
             &["receipt"],

@@ -14,6 +14,7 @@ use offsite::cms::keygen::KeyType;
 #[command(after_help = "Examples:
   offsite keygen -o acme                        asks for a passphrase
   offsite keygen -o acme --type p384 --no-passphrase
+  offsite keygen -o acme --paper                and print acme-PAPER.html
 
 Keep PREFIX-PRIVATE.pem in a safe place, off every server: whoever has it and its passphrase reads
 every backup, and without it nobody does. PREFIX-RECOVER.sh belongs beside it. Copy PREFIX-cert.pem
@@ -37,6 +38,10 @@ pub(crate) struct Keygen {
     /// Leave the private key unprotected
     #[arg(long)]
     pub(crate) no_passphrase: bool,
+    /// Write PREFIX-PAPER.html as well, a page to print: the private key as QR codes and as lines to type, and how
+    /// to make a file of either. It is as secret as the private key
+    #[arg(long)]
+    pub(crate) paper: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -15,7 +15,7 @@ pub(crate) fn run(arguments: &arguments::Keygen) -> Result<(), Failure> {
         return Err(Failure::Usage { text, hint: "for example: offsite keygen -o backup-key" });
     };
     // Before a passphrase is chosen, not after.
-    NewFiles::of(&arguments.output).check_absent()?;
+    NewFiles::of(&arguments.output, arguments.paper).check_absent()?;
     let passphrase = passphrase(arguments)?;
     let name = base.to_string_lossy();
     let files = operations::keygen(&Keygen {
@@ -25,6 +25,7 @@ pub(crate) fn run(arguments: &arguments::Keygen) -> Result<(), Failure> {
         now: OffsetDateTime::now_utc(),
         days: arguments.days,
         passphrase: passphrase.as_deref().map(Vec::as_slice),
+        paper: arguments.paper,
     })?;
     terminal::note(&format!(
         "private key: {}: it belongs in a safe, in more than one copy, and on no server",
@@ -35,6 +36,12 @@ pub(crate) fn run(arguments: &arguments::Keygen) -> Result<(), Failure> {
         "recovery script: {}: it belongs with the private key, and restores backups without offsite",
         shown(&files.script)
     ));
+    if let Some(paper) = &files.paper {
+        terminal::note(&format!(
+            "page to print: {}: it holds the private key; remove the file when it is on paper",
+            shown(paper)
+        ));
+    }
     Ok(())
 }
 

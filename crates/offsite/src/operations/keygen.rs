@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::paper::Paper;
 use crate::recovery;
 
 /// What to make.
@@ -27,6 +28,8 @@ pub struct Keygen<'a> {
     pub days: u32,
     /// What protects the private key.
     pub passphrase: Option<&'a [u8]>,
+    /// Whether the private key is put on paper, too.
+    pub paper: bool,
 }
 
 /// The files made.
@@ -39,18 +42,25 @@ pub struct NewFiles {
     pub certificate: PathBuf,
     /// The recovery script, which belongs with the private key.
     pub script: PathBuf,
+    /// The private key as a page to print, if there is one.
+    pub paper: Option<PathBuf>,
 }
 
 impl NewFiles {
-    /// The names that a prefix leads to.
+    /// The names that a prefix leads to, with a page to print among them or not.
     #[must_use]
-    pub fn of(prefix: &Path) -> Self {
+    pub fn of(prefix: &Path, paper: bool) -> Self {
         let with = |suffix: &str| {
             let mut name = prefix.as_os_str().to_owned();
             name.push(suffix);
             PathBuf::from(name)
         };
-        Self { private: with("-PRIVATE.pem"), certificate: with("-cert.pem"), script: with("-RECOVER.sh") }
+        Self {
+            private: with("-PRIVATE.pem"),
+            certificate: with("-cert.pem"),
+            script: with("-RECOVER.sh"),
+            paper: paper.then(|| with("-PAPER.html")),
+        }
     }
 
     /// Fails where one of them exists.
@@ -59,7 +69,7 @@ impl NewFiles {
     ///
     /// [`Error::Exists`], or [`Error::File`] where that cannot be told.
     pub fn check_absent(&self) -> Result<()> {
-        for path in [&self.private, &self.certificate, &self.script] {
+        for path in [&self.private, &self.certificate, &self.script].into_iter().chain(&self.paper) {
             match fs::symlink_metadata(path) {
                 Ok(_) => return Err(Error::Exists { path: path.clone(), replaceable: false }),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -77,18 +87,29 @@ impl NewFiles {
 ///
 /// [`Error::Exists`], [`Error::File`], [`Error::Cms`].
 pub fn keygen(what: &Keygen<'_>) -> Result<NewFiles> {
-    let files = NewFiles::of(what.prefix);
+    let files = NewFiles::of(what.prefix, what.paper);
     files.check_absent()?;
     let failed = Error::cms(None);
     let key =
         NewKey::generate(what.key_type, Purpose::Encryption, what.common_name, what.now, what.days).map_err(&failed)?;
     let private = key.private_pem(what.passphrase).map_err(&failed)?;
     let certificate = key.certificate().to_pem();
-    write_all_new(&[
+    let name = files.private.file_name().unwrap_or_default().to_string_lossy();
+    let page = Paper {
+        name: &name,
+        pem: &private,
+        certificate: key.certificate(),
+        protected: what.passphrase.is_some(),
+        date: what.now.date(),
+    };
+    let page = files.paper.as_ref().map(|path| (path, page.html()));
+    let mut new: Vec<(&Path, u32, &[u8])> = vec![
         (&files.private, 0o600, private.as_bytes()),
         (&files.certificate, 0o644, certificate.as_bytes()),
         (&files.script, 0o644, recovery::SCRIPT.as_bytes()),
-    ])?;
+    ];
+    new.extend(page.as_ref().map(|(path, html)| (path.as_path(), 0o600, html.as_bytes())));
+    write_all_new(&new)?;
     files::sync_folder(&files.private)?;
     Ok(files)
 }
