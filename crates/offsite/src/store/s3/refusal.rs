@@ -8,6 +8,7 @@ use std::io;
 use http::{HeaderMap, StatusCode};
 use opendal_core::ErrorKind;
 
+use crate::http_client::{causes, plain};
 use crate::store::Reason;
 
 /// No more than that of an answer is read for its words.
@@ -93,20 +94,6 @@ fn element(text: &str, name: &str) -> Option<String> {
     let inner = inner.replace("&amp;", "&");
     let short: String = inner.trim().trim_end_matches('.').chars().take(300).collect();
     Some(plain(&short))
-}
-
-/// Made fit for a terminal.
-fn plain(text: &str) -> String {
-    text.escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\"")
-}
-
-/// An error, and what caused it. One that an error of the system's was made of is not its source, but
-/// lies within.
-fn causes<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |&error| {
-        let within = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
-        within.map(|error| error as &(dyn StdError + 'static)).or_else(|| error.source())
-    })
 }
 
 /// Why no answer came, or not all of it.

@@ -18,12 +18,12 @@ use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
 use opendal_core::raw::Operation;
 use opendal_core::{Buffer, HttpBody, HttpTransport};
-use rustls::{ClientConfig, RootCertStore};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use super::refusal::{LONGEST, Lost, Refusal};
+use crate::http_client;
 use crate::store::pace::Pace;
 
 /// A request fails once nothing has moved for so long.
@@ -76,13 +76,8 @@ impl Ahead {
 
 impl Transport {
     pub(super) fn new(pace: Pace, ahead: Arc<Ahead>) -> Result<Self, Lost> {
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls()?)
-            .user_agent(concat!("offsite/", env!("CARGO_PKG_VERSION")))
-            // The signature of a request is good for one place only.
-            .redirect(reqwest::redirect::Policy::none())
-            // The retries are the caller's, who must know of each attempt.
-            .retry(reqwest::retry::never())
+        let client = http_client::builder()
+            .map_err(|error| Lost::new(&error))?
             .connect_timeout(STALLED / 2)
             .tcp_user_timeout(STALLED)
             .tcp_keepalive(STALLED / 4)
@@ -153,20 +148,6 @@ async fn first_bytes(body: &mut HttpBody) -> Vec<u8> {
     }
     text.truncate(LONGEST);
     text
-}
-
-/// Trusts what the system trusts, or `SSL_CERT_FILE` and `SSL_CERT_DIR` name; where nothing is found,
-/// as in an empty directory tree, the authorities that browsers trust.
-fn tls() -> Result<ClientConfig, Lost> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config.map_err(|error| Lost::new(&error))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// When something of a request moved last.
