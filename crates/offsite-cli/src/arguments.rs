@@ -20,12 +20,14 @@ mod values;
 mod verify;
 mod version;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use offsite::baked::Settings;
 
 pub(crate) use self::backup::Backup;
 pub(crate) use self::bake::Bake;
-pub(crate) use self::common::{FromStore, Key};
+pub(crate) use self::common::{FromStore, Key, Ping};
 pub(crate) use self::decrypt::Decrypt;
 pub(crate) use self::doctor::Doctor;
 pub(crate) use self::drill::Drill;
@@ -46,6 +48,9 @@ pub(crate) use self::version::Version;
 #[derive(Parser)]
 #[command(name = "offsite", version, propagate_version = true, arg_required_else_help = true)]
 pub(crate) struct Arguments {
+    /// How messages are written to standard error; json is one object a line, and shows no progress
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text", hide_default_value = true, global = true)]
+    pub(crate) log_format: LogFormat,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -60,6 +65,20 @@ impl Arguments {
         };
         Self::from_arg_matches(&command.try_get_matches()?)
     }
+}
+
+/// The form of messages.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Whether arguments that cannot be read otherwise ask for messages as JSON.
+pub(crate) fn ask_for_json_log(arguments: impl Iterator<Item = OsString>) -> bool {
+    let ours: Vec<OsString> = arguments.take_while(|argument| argument != "--").collect();
+    let is_pair = ours.windows(2).any(|pair| pair[0] == "--log-format" && pair[1] == "json");
+    is_pair || ours.iter().any(|argument| argument == "--log-format=json")
 }
 
 #[derive(Subcommand)]

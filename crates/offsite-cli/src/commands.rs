@@ -23,13 +23,13 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use offsite::cms::{PrivateKey, Recipients};
 use offsite::files::Place;
 use offsite::names::HostName;
 use offsite::operations::backups::{self, Found, Scope, Which};
 use offsite::operations::restore::Error as RestoreError;
+use offsite::ping::Address;
 use offsite::pins::Pins;
 use offsite::store::{self, Location, ReadSettings};
 use offsite::{Events, operations, shown};
@@ -71,32 +71,24 @@ impl From<RestoreError> for Failure {
 
 impl Failure {
     /// Tells the user; the exit code.
-    pub(crate) fn report(&self) -> ExitCode {
+    pub(crate) fn report(&self) -> u8 {
         match self {
             Self::Library(error) => {
-                terminal::error(&error.to_string());
-                if let Some(hint) = words::hint(error) {
-                    terminal::hint(hint);
-                }
+                terminal::error_with(&error.to_string(), words::hint(error));
                 exit::of_error(error)
             }
             Self::Restore(error) => {
-                terminal::error(&error.to_string());
-                if let Some(hint) = words::hint_of_restore(error) {
-                    terminal::hint(hint);
-                }
+                terminal::error_with(&error.to_string(), words::hint_of_restore(error));
                 exit::of_restore(error)
             }
             Self::Usage { text, hint } => {
-                terminal::error(text);
-                terminal::hint(hint);
+                terminal::error_with(text, Some(hint));
                 exit::USAGE
             }
             Self::Reported => exit::FAILED,
             Self::Partial => exit::PARTIAL,
             Self::Damaged => exit::DAMAGED,
         }
-        .into()
     }
 }
 
@@ -166,6 +158,15 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], Failure> {
             })?;
     }
     Ok(random)
+}
+
+/// The address of the check that is to be told of a run.
+pub(crate) fn address(arguments: &arguments::Ping) -> Result<Option<Address>, Failure> {
+    let given = arguments.ping.as_ref().filter(|text| !text.is_empty());
+    given.map(|text| Address::parse(text)).transpose().map_err(|error| {
+        let hint = "give --ping, or OFFSITE_PING, the address that the service shows for the check";
+        Failure::Usage { text: error.to_string(), hint }
+    })
 }
 
 /// A store to read from, and whom to trust there.

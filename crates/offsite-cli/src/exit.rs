@@ -42,8 +42,10 @@ pub(crate) fn of_restore(error: &restore::Error) -> u8 {
 /// What clap says, in its own words: help and version succeed, an error begins as all of ours.
 pub(crate) fn of_usage(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
-    if let Some(text) = text.strip_prefix("error: ") {
-        terminal::error(text.trim_end());
+    let is_error = text.starts_with("error: ");
+    // Without a command clap shows the help, as an error.
+    if is_error || error.use_stderr() && terminal::logs_json() {
+        terminal::error(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
         return USAGE.into();
     }
     match error.print() {

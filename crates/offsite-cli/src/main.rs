@@ -7,7 +7,9 @@ mod exit;
 mod glibc;
 mod host;
 mod interrupt;
-
+mod metrics;
+mod monitor;
+mod notify;
 mod terminal;
 mod words;
 
@@ -15,17 +17,21 @@ use std::process::ExitCode;
 
 use rustix::process::{Resource, Rlimit};
 
-use crate::arguments::{Arguments, Command, KeyCommand};
+use crate::arguments::{Arguments, Command, KeyCommand, LogFormat};
 use crate::commands::Failure;
 
 fn main() -> ExitCode {
     glibc::set();
     let baked = baked::settings();
     let arguments = Arguments::read(baked.as_ref().ok());
+    let log_json = || arguments::ask_for_json_log(std::env::args_os());
+    if arguments.as_ref().map_or_else(|_| log_json(), |arguments| arguments.log_format == LogFormat::Json) {
+        terminal::log_json();
+    }
     if let Err(damage) = baked
         && arguments.as_ref().map_or_else(clap::Error::use_stderr, |arguments| arguments.command.has_defaults())
     {
-        return Failure::from(offsite::Error::from(damage)).report();
+        return Failure::from(offsite::Error::from(damage)).report().into();
     }
     let arguments = match arguments {
         Ok(arguments) => arguments,
@@ -40,7 +46,15 @@ fn main() -> ExitCode {
         terminal::error(&format!("cannot watch for interrupts: {error}"));
         return exit::FAILED.into();
     }
-    let result = match arguments.command {
+    notify::begin();
+    let code = run(arguments.command).map_or_else(|failure| failure.report(), |()| exit::DONE);
+    monitor::end(code);
+    notify::end();
+    code.into()
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
         Command::Keygen(arguments) => commands::keygen::run(&arguments),
         Command::Encrypt(arguments) => commands::encrypt::run(&arguments),
         Command::Decrypt(arguments) => commands::decrypt::run(&arguments),
@@ -58,9 +72,5 @@ fn main() -> ExitCode {
         Command::Key(KeyCommand::Check(arguments)) => commands::key_check::run(&arguments),
         Command::Bake(arguments) => commands::bake::run(&arguments),
         Command::Version(arguments) => commands::version::run(&arguments),
-    };
-    match result {
-        Ok(()) => exit::DONE.into(),
-        Err(failure) => failure.report(),
     }
 }

@@ -150,6 +150,20 @@ impl Output {
         Self::unfinished(path, 0o600, true)
     }
 
+    /// Opens a file that everybody may read, whatever the umask says, and that replaces another when it is
+    /// finished.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`].
+    pub fn replace_public(path: &Path) -> Result<Self> {
+        let mut output = Self::unfinished(path, 0o644, true)?;
+        if let Kind::Unfinished { permissions, .. } = &mut output.0 {
+            permissions.set_mode(0o644);
+        }
+        Ok(output)
+    }
+
     fn unfinished(path: &Path, mode: u32, replace: bool) -> Result<Self> {
         let failed = Error::file("write", path);
         // Behind a symbolic link the file is replaced, not the link.

@@ -9,6 +9,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::time::Duration;
 
+use reqwest::header::CONTENT_LENGTH;
 use reqwest::{StatusCode, Url};
 use tokio::time::{sleep, timeout};
 
@@ -122,7 +123,9 @@ async fn post(url: Url, body: &str, reason: &mut String) -> bool {
     };
     let mut pauses = PAUSES.iter();
     loop {
-        let answer = client.post(url.clone()).body(body.to_owned()).send().await;
+        // Some services want a length even where there is nothing.
+        let request = client.post(url.clone()).header(CONTENT_LENGTH, body.len()).body(body.to_owned());
+        let answer = request.send().await;
         let may_help = match answer {
             Ok(answer) if answer.status().is_success() => return true,
             Ok(answer) => {

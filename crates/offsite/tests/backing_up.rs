@@ -9,6 +9,7 @@ mod support;
 
 use std::fs::{self, File};
 use std::io;
+use std::process::Stdio;
 
 use host::{Ends, Host, files, noise, tar_of, tree};
 use offsite::Error;
@@ -95,7 +96,7 @@ fn a_command_that_fails_leaves_no_backup() {
     let mut host = Host::new();
     let exec = |command: &str| {
         let command = ["sh", "-c", command].map(Into::into).to_vec();
-        Source::Exec("out".parse().unwrap(), command)
+        Source::Exec("out".parse().unwrap(), command, Stdio::inherit())
     };
     host.backup(exec("seq 100000")).unwrap();
     let good = host.latest().name.backup;
@@ -105,7 +106,7 @@ fn a_command_that_fails_leaves_no_backup() {
         assert!(matches!(failed, Error::CommandFailed { .. }) && failed.to_string().contains(word), "{failed}");
         assert_eq!(host.latest().name.backup, good);
     }
-    let missing = Source::Exec("out".parse().unwrap(), vec!["/no/such/command".into()]);
+    let missing = Source::Exec("out".parse().unwrap(), vec!["/no/such/command".into()], Stdio::inherit());
     assert!(matches!(host.backup(missing), Err(Error::CommandNotStarted { .. })));
     assert_eq!(host.latest().name.backup, good);
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use offsite::plan::StreamName;
 
-use crate::arguments::common::ToStore;
+use crate::arguments::common::{Ping, ToStore};
 use crate::arguments::values::{PlaceArgument, duration, place, rate, slice_size};
 
 /// Back up files, or a stream, to a store
@@ -26,7 +26,7 @@ use crate::arguments::values::{PlaceArgument, duration, place, rate, slice_size}
   offsite backup -r acme-cert.pem -r failsafe-cert.pem --to /mnt/disk/backups /etc /srv
   offsite backup -r acme-cert.pem --to /mnt/disk/backups --set db --exec db.sql -- pg_dumpall
 
-A command that fails leaves no backup. The exit code of what writes into --stdin is not seen.
+Neither --ping nor --metrics tells of a --dry-run. A command that fails leaves no backup. The exit code of what writes into --stdin is not seen.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 something could not be read.")]
 pub(crate) struct Backup {
@@ -82,6 +82,12 @@ pub(crate) struct Backup {
     /// Wait while another backup of the set is running
     #[arg(long)]
     pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) ping: Ping,
+    /// Write metrics of the run to this file, for the textfile collector of Prometheus's node_exporter: a file ending
+    /// in .prom, another for each set
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics: Option<PathBuf>,
     /// Print a summary as JSON
     #[arg(long)]
     pub(crate) json: bool,

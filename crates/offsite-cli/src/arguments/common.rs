@@ -77,6 +77,16 @@ pub(crate) struct Key {
     pub(crate) passphrase_file: Option<PathBuf>,
 }
 
+/// Who watches for runs.
+#[derive(Args)]
+pub(crate) struct Ping {
+    /// Tell a service such as healthchecks.io: POST to URL/start when it begins, and at its end to URL, to URL/fail
+    /// if it failed, or to URL/3 or URL/4 as the exit code is. It is sent counts and no names. Who knows the URL can
+    /// report in your name, and other users see options: OFFSITE_PING serves as well
+    #[arg(long, value_name = "URL", env = "OFFSITE_PING", hide_env = true)]
+    pub(crate) ping: Option<OsString>,
+}
+
 /// What is read and written.
 #[derive(Args)]
 pub(crate) struct InputOutput {

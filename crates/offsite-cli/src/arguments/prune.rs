@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::arguments::common::FromStore;
+use crate::arguments::common::{FromStore, Ping};
 use crate::arguments::values::period;
 
 /// Remove old backups, and what nothing needs any more; needs no key
@@ -48,6 +48,8 @@ pub(crate) struct Prune {
     /// Remove, and not only tell
     #[arg(long)]
     pub(crate) confirm: bool,
+    #[command(flatten)]
+    pub(crate) ping: Ping,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

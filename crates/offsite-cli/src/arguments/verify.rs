@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::Args;
 use offsite::operations::verify::{FindingId, NotAFindingId};
 
-use crate::arguments::common::FromStore;
+use crate::arguments::common::{FromStore, Ping};
 use crate::arguments::values::period;
 
 /// Verify that a store holds what its backups need; needs no key
@@ -44,6 +44,8 @@ pub(crate) struct Verify {
     /// A finding that is known and dealt with, by its id; or all
     #[arg(long, value_name = "ID", requires = "seen")]
     pub(crate) accept: Vec<Accept>,
+    #[command(flatten)]
+    pub(crate) ping: Ping,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

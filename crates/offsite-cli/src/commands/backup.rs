@@ -1,6 +1,6 @@
 //! `offsite backup`
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -10,6 +10,7 @@ use offsite::archive::excludes::{ExcludeRules, Excludes};
 use offsite::archive::roots::Roots;
 use offsite::files::Place;
 use offsite::operations::backup::{Backup, Ignored, Source, Summary, backup, survey};
+use offsite::plan::StreamName;
 use offsite::receipt::Counts;
 use offsite::store::{self, Location, PutSettings, StoreId};
 use serde::Serialize;
@@ -17,16 +18,22 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::arguments;
-use crate::commands::{Failure, ThisHost, random, recipients};
-use crate::terminal::{self, Progress};
+use crate::commands::{Failure, ThisHost, address, random, recipients};
+use crate::metrics::Metrics;
+use crate::terminal::{self, Progress, Words};
 use crate::words::counted;
-use crate::{host, words};
+use crate::{host, monitor, words};
 
 const PROGRAM: &str = concat!("offsite ", env!("CARGO_PKG_VERSION"));
 
 pub(crate) fn run(arguments: arguments::Backup) -> Result<(), Failure> {
+    if !arguments.dry_run {
+        let named = arguments.store.host.clone().or_else(host::name);
+        let metrics = |path: &PathBuf| Metrics::new(path, named.as_ref(), &arguments.store.set);
+        monitor::begin("backup", address(&arguments.ping)?, arguments.metrics.as_ref().map(metrics));
+    }
     let ThisHost { name, state, signing_key } = ThisHost::new(arguments.store.host.clone())?;
-    let source = source(&arguments, &state)?;
+    let (source, _words) = source(&arguments, &state)?;
     let progress = Progress::new(None, None);
     let source = match source {
         Source::Files { roots, excludes, one_file_system, closed, .. } if arguments.dry_run => {
@@ -67,17 +74,13 @@ pub(crate) fn run(arguments: arguments::Backup) -> Result<(), Failure> {
     told(&summary.counts, Some(&summary), arguments.json)
 }
 
-/// What is to be backed up.
-fn source(arguments: &arguments::Backup, state: &Path) -> Result<Source, Failure> {
+/// What is to be backed up, and what a command says meanwhile.
+fn source(arguments: &arguments::Backup, state: &Path) -> Result<(Source, Option<Words>), Failure> {
     if let Some(name) = &arguments.stdin {
-        return Ok(Source::Stdin(name.clone(), Box::new(io::stdin())));
+        return Ok((Source::Stdin(name.clone(), Box::new(io::stdin())), None));
     }
     if let Some(name) = &arguments.exec {
-        if arguments.arguments.is_empty() {
-            let hint = "it comes after '--': --exec db.sql -- pg_dumpall --clean";
-            return Err(Failure::Usage { text: "--exec NAME has no command".to_owned(), hint });
-        }
-        return Ok(Source::Exec(name.clone(), arguments.arguments.clone()));
+        return command(name, &arguments.arguments);
     }
     let paths = match &arguments.files_from0 {
         Some(list) => paths_from(&arguments::PlaceArgument::or_standard(Some(list)))?,
@@ -98,7 +101,18 @@ fn source(arguments: &arguments::Backup, state: &Path) -> Result<Source, Failure
         closed.push(store.clone());
     }
     let listed = arguments.files_from0.is_some();
-    Ok(Source::Files { roots, excludes, one_file_system: arguments.one_file_system, closed, listed })
+    Ok((Source::Files { roots, excludes, one_file_system: arguments.one_file_system, closed, listed }, None))
+}
+
+/// A command whose output is backed up.
+fn command(name: &StreamName, command: &[OsString]) -> Result<(Source, Option<Words>), Failure> {
+    let Some(program) = command.first() else {
+        let hint = "it comes after '--': --exec db.sql -- pg_dumpall --clean";
+        return Err(Failure::Usage { text: "--exec NAME has no command".to_owned(), hint });
+    };
+    let failed = |source| offsite::Error::CommandNotStarted { program: program.into(), source };
+    let (stderr, words) = terminal::words_of(&program.to_string_lossy()).map_err(failed)?;
+    Ok((Source::Exec(name.clone(), command.to_vec(), stderr), words))
 }
 
 /// A path that is missing makes a backup partial. One of nothing would be the set's latest, though.
@@ -131,7 +145,7 @@ fn paths_from(list: &Place) -> Result<Vec<PathBuf>, Failure> {
     Ok(paths.map(|path| PathBuf::from(OsStr::from_bytes(path))).collect())
 }
 
-/// The summary as `--json` prints it.
+/// The summary as `--json` prints it, and others are told. Keys are only ever added, and none holds a name.
 #[derive(Serialize)]
 struct Json {
     id: Option<String>,
@@ -140,27 +154,32 @@ struct Json {
     folders: u64,
     others: u64,
     bytes: u64,
+    objects: Option<u64>,
     stored_bytes: Option<u64>,
     errors: u64,
+    full: Option<bool>,
     end: Option<String>,
 }
 
 /// Tells what was done; whether all of it was.
 fn told(counts: &Counts, summary: Option<&Summary>, json: bool) -> Result<(), Failure> {
     let Counts { files, folders, others, bytes, errors } = *counts;
+    let report = Json {
+        id: summary.map(|summary| summary.backup.to_string()),
+        dry_run: summary.is_none(),
+        files,
+        folders,
+        others,
+        bytes,
+        objects: summary.map(|summary| summary.objects),
+        stored_bytes: summary.map(|summary| summary.stored_bytes),
+        errors,
+        full: summary.map(|summary| summary.full),
+        end: summary.and_then(|summary| summary.end.replace_nanosecond(0).ok()?.format(&Rfc3339).ok()),
+    };
+    monitor::count(&report);
     if json {
-        let json = Json {
-            id: summary.map(|summary| summary.backup.to_string()),
-            dry_run: summary.is_none(),
-            files,
-            folders,
-            others,
-            bytes,
-            stored_bytes: summary.map(|summary| summary.stored_bytes),
-            errors,
-            end: summary.and_then(|summary| summary.end.replace_nanosecond(0).ok()?.format(&Rfc3339).ok()),
-        };
-        let text = serde_json::to_string_pretty(&json).unwrap_or_default();
+        let text = serde_json::to_string_pretty(&report).unwrap_or_default();
         let mut out = io::stdout().lock();
         let written = writeln!(out, "{text}");
         written.map_err(|source| offsite::Error::File { action: "write", path: "standard output".into(), source })?;

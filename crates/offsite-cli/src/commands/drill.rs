@@ -12,14 +12,16 @@ use offsite::files::{Output, Place};
 use offsite::operations::drill::{Blame, Candidates, Drill, Extent, Key, candidates, drill};
 use offsite::receipt::rfc_3339;
 use offsite::{Events as _, Warning, shown};
+use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::commands::{Failure, OpenStore, not_replaced, private_key, written};
+use crate::commands::{Failure, OpenStore, address, not_replaced, private_key, written};
 use crate::terminal::{self, Progress};
-use crate::{arguments, words};
+use crate::{arguments, monitor, words};
 use report::Report;
 
 pub(crate) fn run(arguments: &arguments::Drill) -> Result<(), Failure> {
+    monitor::begin("drill", address(&arguments.ping)?, None);
     let progress = Progress::silent();
     let start = OffsetDateTime::now_utc();
     // What would be in vain at the end of a long drill is tried before it.
@@ -30,7 +32,9 @@ pub(crate) fn run(arguments: &arguments::Drill) -> Result<(), Failure> {
     let source = OpenStore::new(&arguments.store, &progress)?;
     let report = perform(arguments, &source, start, &progress);
     progress.clear();
-    tell(&report?, arguments, files)
+    let report = report?;
+    monitor::count(&Counts { backups: report.backups.len(), failures: report.failures().count() });
+    tell(&report, arguments, files)
 }
 
 fn perform(
@@ -68,6 +72,13 @@ fn perform(
     Ok(report)
 }
 
+/// What others are told.
+#[derive(Serialize)]
+struct Counts {
+    backups: usize,
+    failures: usize,
+}
+
 /// Reads the keys; each passphrase is asked for, and the key made from it, once.
 fn keys(arguments: &arguments::Drill) -> Result<Vec<Key>, Failure> {
     let arguments::Drill { keys, passphrase_files, .. } = arguments;
@@ -94,8 +105,7 @@ fn make_empty(folder: &Path) -> Result<(), Failure> {
     if fs::read_dir(folder).map_err(failed("read"))?.next().is_none() {
         return Ok(());
     }
-    terminal::error(&format!("{} is not empty", shown(folder)));
-    terminal::hint("choose another folder");
+    terminal::error_with(&format!("{} is not empty", shown(folder)), Some("choose another folder"));
     Err(Failure::Reported)
 }
 

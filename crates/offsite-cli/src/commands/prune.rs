@@ -8,9 +8,9 @@ use offsite::store;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::commands::{Failure, OpenStore, conclude, seconds, written};
+use crate::commands::{Failure, OpenStore, address, conclude, seconds, written};
 use crate::terminal::{self, Progress};
-use crate::{arguments, words};
+use crate::{arguments, monitor, words};
 
 /// The JSON report. Keys are only ever added.
 #[derive(Serialize)]
@@ -59,6 +59,9 @@ pub(crate) fn run(arguments: &arguments::Prune) -> Result<(), Failure> {
         let text = "what a bucket held at another time cannot be pruned".to_owned();
         return Err(Failure::Usage { text, hint: "leave out --store-as-of" });
     }
+    if arguments.confirm {
+        monitor::begin("prune", address(&arguments.ping)?, None);
+    }
     let progress = Progress::silent();
     let source = OpenStore::with_every_version(&arguments.store, &progress)?;
     let delete = match arguments.confirm {
@@ -92,7 +95,23 @@ fn rules(arguments: &arguments::Prune) -> Rules {
     }
 }
 
+/// What others are told.
+#[derive(Serialize)]
+struct Counts {
+    sets: usize,
+    removed_objects: u64,
+    removed_bytes: u64,
+    refused_objects: u64,
+}
+
 fn report(sets: &[Set], arguments: &arguments::Prune) -> Result<(), Failure> {
+    let runs = || pruned(sets).flat_map(|pruned| &pruned.runs);
+    monitor::count(&Counts {
+        sets: sets.len(),
+        removed_objects: runs().map(|run| run.removed.objects).sum(),
+        removed_bytes: runs().map(|run| run.removed.bytes).sum(),
+        refused_objects: pruned(sets).map(|pruned| pruned.refused.amount.objects).sum(),
+    });
     let text = if arguments.json { as_json(sets, arguments.confirm) } else { as_table(sets, arguments.confirm) };
     written(io::stdout().write_all(text.as_bytes()))?;
     let (mut is_held, mut is_closed) = (false, false);
@@ -111,7 +130,7 @@ fn report(sets: &[Set], arguments: &arguments::Prune) -> Result<(), Failure> {
     if is_closed {
         terminal::hint("look at what `offsite verify` says of it, and say with --signer whom to trust");
     }
-    let removed: u64 = pruned(sets).flat_map(|pruned| &pruned.runs).map(|run| run.removed.objects).sum();
+    let removed: u64 = runs().map(|run| run.removed.objects).sum();
     if !arguments.confirm && removed > 0 {
         terminal::hint("nothing is removed yet: --confirm does it");
     }

@@ -113,10 +113,10 @@ fn tell(
         let BackupName { host, set, backup } = name;
         let (id, host, set) = (backup.to_string(), host.to_string(), set.to_string());
         let json = Json { id, host, set, dry_run: arguments.dry_run, entries, lost, kept: files.kept, problems };
-        let text = serde_json::to_string_pretty(&json).unwrap_or_default();
         if output == Some(&Place::Standard) {
-            let _ = writeln!(io::stderr(), "{text}");
+            terminal::summary(&json);
         } else {
+            let text = serde_json::to_string_pretty(&json).unwrap_or_default();
             written(writeln!(io::stdout(), "{text}"))?;
         }
     }

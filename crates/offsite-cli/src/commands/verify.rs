@@ -10,9 +10,9 @@ use time::OffsetDateTime;
 
 use crate::arguments::{self, Accept};
 use crate::commands::findings::{kind, remedy};
-use crate::commands::{Failure, OpenStore, conclude, random, seconds, written};
+use crate::commands::{Failure, OpenStore, address, conclude, random, seconds, written};
 use crate::terminal::{self, Progress};
-use crate::words;
+use crate::{monitor, words};
 
 /// The JSON report. Keys are only ever added.
 #[derive(Serialize)]
@@ -54,6 +54,7 @@ pub(crate) fn run(arguments: &arguments::Verify) -> Result<(), Failure> {
         let text = "what a bucket held at another time cannot be compared with what was seen since".to_owned();
         return Err(Failure::Usage { text, hint: "leave out --store-as-of, or --seen" });
     }
+    monitor::begin("verify", address(&arguments.ping)?, None);
     let progress = Progress::silent();
     let mut seen = seen(arguments)?;
     let source = OpenStore::new(&arguments.store, &progress)?;
@@ -116,7 +117,19 @@ fn seen(arguments: &arguments::Verify) -> Result<Seen, Failure> {
     Ok(seen)
 }
 
+/// What others are told.
+#[derive(Serialize)]
+struct Counts {
+    sets: usize,
+    findings: usize,
+    objects: u64,
+    hashed_bytes: u64,
+}
+
 fn report(verified: &Verified, arguments: &arguments::Verify) -> Result<(), Failure> {
+    let Verified { sets, findings, objects, hashed, .. } = verified;
+    let (sets, findings) = (sets.len(), findings.len());
+    monitor::count(&Counts { sets, findings, objects: *objects, hashed_bytes: *hashed });
     let text = if arguments.json { as_json(verified) } else { as_table(verified) };
     written(io::stdout().write_all(text.as_bytes()))?;
     if verified.findings.is_empty() {

@@ -25,6 +25,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::thread;
 
 use bytes::Bytes;
@@ -117,8 +118,8 @@ pub enum Source {
     },
     /// Bytes under a name.
     Stdin(StreamName, Box<dyn io::Read + Send>),
-    /// What a command writes, under a name.
-    Exec(StreamName, Vec<OsString>),
+    /// What a command writes, under a name; and where it may say what it likes.
+    Exec(StreamName, Vec<OsString>, Stdio),
 }
 
 /// What a backup came to.
@@ -128,8 +129,12 @@ pub struct Summary {
     pub backup: BackupId,
     /// What is in it.
     pub counts: Counts,
-    /// Bytes that were put, the receipt included.
+    /// Objects that were put, the receipt included.
+    pub objects: u64,
+    /// Bytes of these.
     pub stored_bytes: u64,
+    /// Whether everything was stored, and nothing of an earlier backup used.
+    pub full: bool,
     /// When it ended.
     pub end: OffsetDateTime,
 }
@@ -194,7 +199,9 @@ pub fn backup(what: &Backup<'_>, source: Source, recipients: &Recipients, events
     what.store.put(&ObjectName::receipt(what.host, what.set, backup), pending.bytes.clone().into())?;
     state.confirm(pending.link())?;
     let stored_bytes = receipt.stored_bytes() + pending.bytes.len() as u64;
-    Ok(Summary { backup, counts: receipt.counts, stored_bytes, end: receipt.end })
+    let objects = receipt.slices + receipt.objects.len() as u64 + 1;
+    let full = memory.is_none();
+    Ok(Summary { backup, counts: receipt.counts, objects, stored_bytes, full, end: receipt.end })
 }
 
 impl Source {
@@ -208,7 +215,7 @@ impl Source {
                 ((Shape::Tar, state::Given::Paths(paths)), Given::Files)
             }
             Self::Stdin(name, _) => (stream(name), Given::Stdin),
-            Self::Exec(name, _) => (stream(name), Given::Exec),
+            Self::Exec(name, ..) => (stream(name), Given::Exec),
         };
         (shape, given, set_of)
     }
@@ -457,8 +464,8 @@ impl Run<'_> {
             Source::Stdin(name, mut source) => {
                 stream(&name, &mut source).or_else(|error| failed("standard input", error))
             }
-            Source::Exec(name, command) => {
-                let (running, mut output) = stream::Running::start(&command)?;
+            Source::Exec(name, command, words) => {
+                let (running, mut output) = stream::Running::start(&command, words)?;
                 match stream(&name, &mut output) {
                     Ok(()) => running.wait(),
                     Err(error) => {

@@ -50,23 +50,23 @@ pub(super) fn hand_out(
     queue.push(Job::Close(Closing { torn: false, again: false, stream: Some(size) })).map_err(nobody_waits)
 }
 
-/// A command whose output is backed up. Its standard input is empty, its standard error ours.
+/// A command whose output is backed up. Its standard input is empty.
 pub(super) struct Running {
     child: Child,
     program: OsString,
 }
 
 impl Running {
-    /// Starts it; gives its output.
+    /// Starts it, with `words` as its standard error; gives its output.
     ///
     /// # Errors
     ///
     /// [`Error::NoCommand`], [`Error::CommandNotStarted`].
-    pub(super) fn start(command: &[OsString]) -> Result<(Self, ChildStdout)> {
+    pub(super) fn start(command: &[OsString], words: Stdio) -> Result<(Self, ChildStdout)> {
         let (program, arguments) = command.split_first().ok_or(Error::NoCommand)?;
         let failed = |source| Error::CommandNotStarted { program: program.into(), source };
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(words);
         let mut child = command.spawn().map_err(failed)?;
         let output = child.stdout.take().ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
         Ok((Self { child, program: program.clone() }, output))
