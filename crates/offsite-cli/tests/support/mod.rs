@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
+pub(crate) mod check_service;
 pub(crate) mod fleet;
 pub(crate) mod host;
 pub(crate) mod ports;
@@ -427,7 +428,7 @@ pub(crate) fn assert_same(actual: &[u8], expected: &[u8], story: &str) {
 }
 
 /// What `scripts/setup-peers` made.
-fn peers() -> PathBuf {
+pub(crate) fn peers() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers")
 }
 
