@@ -47,6 +47,10 @@ pub(crate) use self::version::Version;
 /// Encrypted off-site backups that only the key in the safe can open, and any OpenSSL can.
 #[derive(Parser)]
 #[command(name = "offsite", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  offsite keygen -o acme
+  offsite backup -r acme-cert.pem --to /mnt/backups /etc /srv
+  offsite restore --from /mnt/backups -k acme-PRIVATE.pem --into restored")]
 pub(crate) struct Arguments {
     /// How messages are written to standard error; json is one object a line, and shows no progress
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text", hide_default_value = true, global = true)]
