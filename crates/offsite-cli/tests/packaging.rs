@@ -142,7 +142,7 @@ fn the_same_bytes_come_of_the_same_binary() {
 #[test]
 fn lintian_finds_nothing() {
     let mut lintian = Command::new("lintian");
-    let found = run(lintian.words("--allow-root --fail-on warning").arg(debian_package(&PACKAGES))).ok();
+    let found = run(lintian.words("--allow-root --fail-on error,warning").arg(debian_package(&PACKAGES))).ok();
     assert_eq!(String::from_utf8_lossy(&found.stdout), "");
 }
 
