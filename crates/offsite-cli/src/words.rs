@@ -154,7 +154,7 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
         Error::CommandFailed { .. } => Some("earlier backups are untouched; look at what the command wrote"),
         Error::WrongKey { .. } => Some("use the private key of a recipient that the backup was made for"),
         Error::Ambiguous(_) => Some("choose one with --host and --set"),
-        Error::NoBackup { .. } | Error::NoSuchBackup(_) => Some("`offsite list` shows what there is"),
+        Error::NoBackup { .. } | Error::NoSuchBackup(_) | Error::NoneAsOld { .. } => Some("`offsite list` shows what there is"),
         Error::NoSuchFinding(_) => Some("`offsite verify --seen FILE` shows each finding's id before it"),
         Error::SeenMeanwhile(_) => Some("run it again; one after the other, or each with a file of its own"),
         Error::NotSeen { .. } => Some("name a file that --seen has made, or one that is not there yet"),

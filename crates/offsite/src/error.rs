@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use offsite_cms as cms;
+use time::OffsetDateTime;
 
 use crate::baked;
 use crate::damage::Damage;
@@ -181,6 +182,19 @@ pub enum Error {
     /// There are backups of this set, but not this one.
     #[error("there is no backup {}", .0)]
     NoSuchBackup(BackupName),
+    /// There are backups of this set, but none of that time or earlier.
+    #[error(
+        "there is no backup of {}/{} from {} or before: the oldest is {}, of {}",
+        .oldest.host, .oldest.set, rfc_3339(*.as_of), .oldest.backup, rfc_3339(*.time)
+    )]
+    NoneAsOld {
+        /// The time that was asked for.
+        as_of: OffsetDateTime,
+        /// The oldest backup.
+        oldest: BackupName,
+        /// Its time.
+        time: OffsetDateTime,
+    },
     /// The store holds backups of several hosts or sets, and it was not said which is meant.
     #[error("the store holds backups of {} sets: {}", .0.len(), sets(.0))]
     Ambiguous(Vec<(HostName, SetName)>),

@@ -10,7 +10,7 @@ use offsite::operations::backups::Which;
 use offsite::store::Location;
 use time::OffsetDateTime;
 
-use crate::arguments::values::{PlaceArgument, moment, place, store, which};
+use crate::arguments::values::{PlaceArgument, day_or_moment, moment, place, store, which};
 
 /// A store to put into, as whom and for whom.
 #[derive(Args)]
@@ -48,8 +48,8 @@ pub(crate) struct FromStore {
     /// one a line
     #[arg(long = "signer", value_name = "SIGNER")]
     pub(crate) signers: Vec<OsString>,
-    /// Read what a bucket with versions held at that time, such as 2026-11-23 or
-    /// 2026-11-23T07:45:00Z: what was put later is not there
+    /// Read what a bucket with versions held at that time, such as 2026-11-23T07:45:00Z, or 2026-11-23 for the
+    /// first moment of that day (UTC): what was put later is not there
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(crate) store_as_of: Option<OffsetDateTime>,
 }
@@ -63,7 +63,18 @@ pub(crate) struct OneBackup {
     pub(crate) key: Key,
     /// Which backup: an id, as `offsite list` shows them, or latest
     #[arg(long, value_name = "ID", default_value = "latest", value_parser = which)]
-    pub(crate) backup: Which,
+    backup: Which,
+    /// Instead: the latest backup of that time or earlier, such as 2026-11-23T07:45:00Z, or 2026-11-23 for the end of
+    /// that day (UTC). A backup is of the time when it started, or when the store says that it was put if that is
+    /// earlier
+    #[arg(long, value_name = "TIME", value_parser = day_or_moment, conflicts_with = "backup")]
+    as_of: Option<OffsetDateTime>,
+}
+
+impl OneBackup {
+    pub(crate) fn which(&self) -> Which {
+        self.as_of.map_or(self.backup, Which::AsOf)
+    }
 }
 
 /// A private key.

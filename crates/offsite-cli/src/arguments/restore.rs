@@ -16,6 +16,7 @@ use crate::arguments::values::{PlaceArgument, place};
 #[command(after_help = "Examples:
   offsite restore --from /mnt/backups -k acme-PRIVATE.pem --into /srv/restored
   offsite restore --from /mnt/backups -k acme-PRIVATE.pem --into /srv/restored /etc/ssh /home/ann
+  offsite restore --from /mnt/backups -k acme-PRIVATE.pem --into /srv/restored --as-of 2026-10-31 /home/ann
   offsite restore --from /mnt/backups -k acme-PRIVATE.pem --set db --stdout | psql
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 something could not be made or set here though all

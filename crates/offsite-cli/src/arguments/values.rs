@@ -9,7 +9,7 @@ use offsite::names::NameError;
 use offsite::operations::backups::Which;
 use offsite::receipt;
 use offsite::store::Location;
-use time::OffsetDateTime;
+use time::{OffsetDateTime, Time};
 use time::format_description::well_known::Rfc3339;
 
 /// A [`Place`] that clap can hold.
@@ -38,6 +38,12 @@ pub(super) fn store() -> impl TypedValueParser<Value = Location> {
 pub(super) fn moment(text: &str) -> Result<OffsetDateTime, String> {
     let whole = if text.contains(['T', 't']) { text.to_owned() } else { format!("{text}T00:00:00Z") };
     OffsetDateTime::parse(&whole, &Rfc3339).map_err(|_| "not a time such as 2026-11-23T07:45:00Z".to_owned())
+}
+
+/// A time (RFC 3339), or the last moment of a date in UTC: whoever names a day means what was there at its end.
+pub(super) fn day_or_moment(text: &str) -> Result<OffsetDateTime, String> {
+    let time = moment(text)?;
+    if text.contains(['T', 't']) { Ok(time) } else { Ok(time.replace_time(Time::MAX)) }
 }
 
 /// A day or more, in seconds.
@@ -111,6 +117,14 @@ mod tests {
         for wrong in ["", "today", "2026-11-31", "2026-11-23T07:45", "20261123"] {
             assert!(moment(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_date_is_meant_to_its_end() {
+        assert_eq!(day_or_moment("2026-11-23T07:45:00Z"), moment("2026-11-23T07:45:00Z"));
+        let (end, next) = (day_or_moment("2026-11-23").unwrap(), moment("2026-11-24").unwrap());
+        assert_eq!(end, next - time::Duration::NANOSECOND);
+        assert!(day_or_moment("yesterday").is_err());
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(crate) fn run(arguments: &arguments::Files) -> Result<(), Failure> {
 
 fn print(arguments: &arguments::Files, source: &OpenStore, progress: &Progress) -> Result<(), Failure> {
     // What there is to know without the key comes before a passphrase is asked.
-    let found = source.choose(arguments.of.backup, progress)?;
+    let found = source.choose(arguments.of.which(), progress)?;
     let key = private_key(&arguments.of.key)?;
     let backup = Backup::open(&*source.store, &key, &found)?;
     let selection = Selection::new(arguments.paths.iter().map(|path| path.clone().into_vec()));

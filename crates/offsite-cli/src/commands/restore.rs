@@ -45,7 +45,7 @@ fn perform(
     progress: &Progress,
 ) -> Result<(BackupName, Restored), Failure> {
     // What there is to know without the key comes before a passphrase is asked.
-    let found = source.choose(arguments.of.backup, progress)?;
+    let found = source.choose(arguments.of.which(), progress)?;
     if progress.is_damaged() {
         terminal::warning(&format!("of the receipts that are sound, {} is the one chosen", found.name.backup));
     }

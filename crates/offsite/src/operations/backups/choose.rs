@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use time::OffsetDateTime;
+
 use super::find::{self, Found, Listing, Scope};
 use crate::error::{Error, Result, SignerDates};
 use crate::events::{Events, Warning};
 use crate::hashes::Fingerprint;
-use crate::names::{BackupId, BackupName};
+use crate::names::{BackupId, BackupName, HostName, SetName};
 use crate::pins::Pins;
+use crate::receipt::Receipt;
 use crate::store;
 
 /// Which backup of a set is meant.
@@ -16,6 +19,8 @@ pub enum Which {
     /// The latest one, by [`Found::time`].
     #[default]
     Latest,
+    /// The latest one of this time or earlier, by [`Found::time`].
+    AsOf(OffsetDateTime),
     /// The one with this id.
     Id(BackupId),
 }
@@ -26,7 +31,7 @@ pub enum Which {
 ///
 /// # Errors
 ///
-/// [`Error::NoBackup`], [`Error::NoSuchBackup`]; [`Error::Ambiguous`] where there are several sets in
+/// [`Error::NoBackup`], [`Error::NoSuchBackup`], [`Error::NoneAsOld`]; [`Error::Ambiguous`] where there are several sets in
 /// the scope; [`Error::SeveralSigners`]; [`Error::Damage`] where the backup that was asked for does not
 /// count; [`Error::Store`].
 pub fn choose(store: &dyn store::Read, scope: &Scope, which: Which, pins: &Pins, events: &dyn Events) -> Result<Found> {
@@ -43,10 +48,9 @@ pub(in crate::operations) fn choose_of_set(
     pins: &Pins,
     events: &dyn Events,
 ) -> Result<Found> {
-    let BackupName { host, set, .. } =
-        listings.first().map(|listing| listing.name.clone()).expect("a set has receipts");
+    let (host, set) = listings.first().map(|listing| listing.name.of()).expect("a set has receipts");
     let wanted = match which {
-        Which::Latest => None,
+        Which::Latest | Which::AsOf(_) => None,
         Which::Id(backup) => Some(BackupName { host: host.clone(), set: set.clone(), backup }),
     };
     let mut listings = listings;
@@ -59,37 +63,109 @@ pub(in crate::operations) fn choose_of_set(
             listings = &listings[at..=at];
         }
     }
+    let counting = read_counting(store, listings, wanted.as_ref(), pins, events)?;
+    if pins.is_empty() && !counting.is_empty() {
+        events.warn(Warning::OriginNotProven);
+    }
+    pick(&counting, (host, set), which).cloned()
+}
+
+/// The backups of a set that count, ordered by id. Tells `events` what else there is, and fails where that is
+/// `wanted`. Where nothing is pinned, all of them must be of one signer.
+///
+/// # Errors
+///
+/// [`Error::SeveralSigners`], [`Error::Damage`], [`Error::Store`].
+pub(in crate::operations) fn read_counting(
+    store: &dyn store::Read,
+    listings: &[Listing],
+    wanted: Option<&BackupName>,
+    pins: &Pins,
+    events: &dyn Events,
+) -> Result<Vec<Found>> {
     let mut counting = Vec::new();
+    read_counting_with(store, listings, wanted, pins, events, &mut |found, _| counting.push(found))?;
+    one_signer(&counting, pins)?;
+    Ok(counting)
+}
+
+/// Hands out those of these backups that count, with their receipts, ordered by id. Whether they are of one signer
+/// is for the caller to ask.
+///
+/// # Errors
+///
+/// [`Error::Damage`], [`Error::Store`].
+pub(in crate::operations) fn read_counting_with(
+    store: &dyn store::Read,
+    listings: &[Listing],
+    wanted: Option<&BackupName>,
+    pins: &Pins,
+    events: &dyn Events,
+    each: &mut dyn FnMut(Found, &Receipt),
+) -> Result<()> {
     find::read_all(store, listings, pins, &mut |read| {
         let damage = match read {
-            Ok((found, _)) => match found.distrust() {
+            Ok((found, receipt)) => match found.distrust() {
                 Some(damage) => damage,
                 None => {
                     found.findings().for_each(|damage| events.damage(&damage));
-                    counting.push(found);
+                    each(found, &receipt);
                     return Ok(());
                 }
             },
             Err(damage) => damage,
         };
-        if wanted.as_ref().is_some_and(|wanted| wanted.receipt() == damage.object) {
+        if wanted.is_some_and(|wanted| wanted.receipt() == damage.object) {
             return Err(damage.into());
         }
         events.damage(&damage);
         Ok(())
-    })?;
-    if pins.is_empty() && !counting.is_empty() {
-        let signers = signers(&counting);
-        if signers.len() > 1 {
-            return Err(Error::SeveralSigners { host, set, signers });
+    })
+}
+
+/// Sees to it that these backups of a set are of one signer, unless pins say whom to trust.
+///
+/// # Errors
+///
+/// [`Error::SeveralSigners`].
+pub(in crate::operations) fn one_signer(counting: &[Found], pins: &Pins) -> Result<()> {
+    let signers = signers(counting);
+    match counting.first() {
+        Some(first) if pins.is_empty() && signers.len() > 1 => {
+            let (host, set) = first.name.of();
+            Err(Error::SeveralSigners { host: host.clone(), set: set.clone(), signers })
         }
-        events.warn(Warning::OriginNotProven);
+        _ => Ok(()),
     }
-    let chosen = match wanted {
-        Some(wanted) => counting.into_iter().find(|found| found.name == wanted),
-        None => counting.into_iter().max_by_key(Found::recency),
+}
+
+/// Decides for one of the backups of a set that count.
+///
+/// # Errors
+///
+/// [`Error::NoBackup`] where none does, [`Error::NoneAsOld`], [`Error::NoSuchBackup`].
+pub(in crate::operations) fn pick<'f>(
+    counting: &'f [Found],
+    (host, set): (&HostName, &SetName),
+    which: Which,
+) -> Result<&'f Found> {
+    let latest = |until: Option<OffsetDateTime>| {
+        let old_enough = |found: &&Found| until.is_none_or(|until| found.time() <= until);
+        counting.iter().filter(old_enough).max_by_key(|found| found.recency())
     };
-    chosen.ok_or(Error::NoBackup { host: Some(host), set: Some(set) })
+    let Some(oldest) = counting.iter().min_by_key(|found| found.recency()) else {
+        return Err(Error::NoBackup { host: Some(host.clone()), set: Some(set.clone()) });
+    };
+    match which {
+        Which::Latest => Ok(latest(None).unwrap_or(oldest)),
+        Which::AsOf(until) => {
+            let none = || Error::NoneAsOld { as_of: until, oldest: oldest.name.clone(), time: oldest.time() };
+            latest(Some(until)).ok_or_else(none)
+        }
+        Which::Id(backup) => counting.iter().find(|found| found.name.backup == backup).ok_or_else(|| {
+            Error::NoSuchBackup(BackupName { host: host.clone(), set: set.clone(), backup })
+        }),
+    }
 }
 
 /// Sees to it that all of these are of one set.
