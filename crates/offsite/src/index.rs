@@ -5,6 +5,7 @@
 //! other is refused. [`Merge`] reads a chain as one, and a [`Planner`] derives from its rows the
 //! plan that the backup must have. All of them work in one forward pass and in constant memory.
 
+mod chain;
 mod check;
 mod error;
 pub mod limits;

@@ -60,6 +60,7 @@ const LAYERS: [(&str, &[&[&str]]); 3] = [
             &["index/check", "index/scan"],
             &["index/write"],
             &["index/read"],
+            &["index/chain"],
             &["index/merge"],
             &["index/order"],
             &["index/plan_of"],
