@@ -1,11 +1,12 @@
 //! Any bytes as a chain of indexes, with a NUL between each two, which no index holds. Checked: no
-//! panic, little memory; what is accepted is written again byte for byte; the plan that follows from
-//! a chain is one that is accepted, and as long as the indexes say.
+//! panic, little memory; what is accepted is written again byte for byte; what became of each path comes
+//! in the order of time; the plan that follows from a chain is one that is accepted, and as long as the
+//! indexes say.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use offsite::index::{Merge, Reader, plan_of, read_and_write};
+use offsite::index::{History, Merge, Reader, plan_of, read_and_write};
 use offsite::plan::{self, Slice, SliceName};
 
 fuzz_target!(|data: &[u8]| {
@@ -17,7 +18,13 @@ fuzz_target!(|data: &[u8]| {
             Err(_) => accepted = false,
         }
     }
-    let Ok(readers) = indexes.iter().map(|index| Reader::new(*index)).collect() else { return };
+    let readers = || indexes.iter().map(|index| Reader::new(*index)).collect::<Result<Vec<_>, _>>();
+    if let Ok(Ok(mut history)) = readers().map(History::new) {
+        while let Ok(Some(past)) = history.next_path() {
+            assert!(past.versions.is_sorted_by(|one, next| one.levels.end <= next.levels.start));
+        }
+    }
+    let Ok(readers) = readers() else { return };
     let Ok(merge) = Merge::new(readers) else { return };
     let largest = offsite::cms::limits::SLICE_SIZE_MAX as u64;
     let known = |name: SliceName| Some(Slice { name, size: largest, sha256: [0xab; 32] });

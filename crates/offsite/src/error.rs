@@ -208,6 +208,17 @@ pub enum Error {
         /// The signers, by the time of their first backup.
         signers: Vec<SignerDates>,
     },
+    /// A pattern of paths is not gitignore syntax.
+    #[error("the pattern '{pattern}' is wrong: {reason}")]
+    Glob {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No pattern matches anything.
+    #[error("no pattern says what is looked for")]
+    NoGlob,
     /// Nothing in the backup has these paths.
     #[error("not in the backup: {}", paths(.0))]
     NoSuchPath(Vec<Vec<u8>>),

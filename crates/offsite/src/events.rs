@@ -6,7 +6,7 @@ use crate::archive::incident::Incident;
 use crate::damage::Damage;
 use crate::error::SignerDates;
 use crate::hashes::Fingerprint;
-use crate::names::{BackupId, HostName, SetName};
+use crate::names::{BackupId, BackupName, HostName, SetName};
 use crate::plan::SliceName;
 use crate::receipt::NoPrevious;
 
@@ -95,6 +95,17 @@ pub enum Warning {
         set: SetName,
         /// The signers, by the time of their first backup.
         signers: Vec<SignerDates>,
+    },
+    /// Some backups of a set are not searched, since an index that they need cannot be opened.
+    NotSearched {
+        /// The first of them.
+        first: BackupName,
+        /// The last of them.
+        last: BackupId,
+        /// How many.
+        count: usize,
+        /// Whose they are, where the private key does not open them; None where damage was told.
+        wrong_key: Option<String>,
     },
 }
 

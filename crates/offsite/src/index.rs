@@ -2,12 +2,14 @@
 //! stands alone; a delta says what changed since the backup that it builds on.
 //!
 //! [`Writer`] and [`Reader`] are inverse to each other: there is one text for an index, and every
-//! other is refused. [`Merge`] reads a chain as one, and a [`Planner`] derives from its rows the
-//! plan that the backup must have. All of them work in one forward pass and in constant memory.
+//! other is refused. [`Merge`] reads a chain as one, [`History`] as what became of each path, and a
+//! [`Planner`] derives from a [`Merge`]'s rows the plan that the backup must have. All of them work in one
+//! forward pass and in constant memory.
 
 mod chain;
 mod check;
 mod error;
+mod history;
 pub mod limits;
 mod merge;
 pub(crate) mod order;
@@ -21,6 +23,7 @@ use crate::names::BackupId;
 use crate::plan::{SliceName, Span, Take, Title};
 
 pub use error::{Error, Part as RowPart, Problem};
+pub use history::{History, Past, Version};
 pub use merge::Merge;
 pub use order::PlanError;
 pub use plan_of::{Planner, plan_of};

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use offsite::index::{
-    Entry, Error, Head, Inode, Kind, Merge, Part, Place, Reader, Row, Time, Totals, Writer, limits, read_and_write,
+    Entry, Error, Head, History, Inode, Kind, Merge, Part, Place, Reader, Row, Time, Totals, Writer, limits,
+    read_and_write,
 };
 use offsite::names::BackupId;
 use offsite::plan::{Shape, SliceName, Span, Take, Title};
@@ -366,6 +367,19 @@ fn merged(chain: &[Vec<u8>]) -> Result<(Vec<Row>, Totals), Error> {
     Ok((rows, merge.end().unwrap().0))
 }
 
+/// Reads what became of each path of a chain: what each of its backups held, without places but with their hashes.
+fn histories(chain: &[Vec<u8>]) -> Result<Vec<Vec<(Entry, u64)>>, Error> {
+    let readers = chain.iter().map(|index| Reader::new(index.as_slice())).collect::<Result<_, _>>()?;
+    let mut history = History::new(readers)?;
+    let mut held = vec![Vec::new(); chain.len()];
+    while let Some(past) = history.next_path()? {
+        for (level, held) in held.iter_mut().enumerate() {
+            held.extend(past.at(level).map(|version| (version.entry.clone(), version.places)));
+        }
+    }
+    Ok(held)
+}
+
 #[test]
 fn a_chain_that_is_none_is_an_error_at_its_line() {
     let index = |backup: u32, base: u32, lines: &[&str], totals: (u64, u64)| {
@@ -421,6 +435,10 @@ fn a_chain_that_is_none_is_an_error_at_its_line() {
         ),
     ];
     for (number, (chain, line, problem)) in cases.into_iter().enumerate() {
+        match histories(&chain) {
+            Err(error) => assert!(line > 0 && error.to_string().contains(problem), "case {number}: {error}"),
+            Ok(_) => assert_eq!(line, 0, "case {number}"),
+        }
         match merged(&chain) {
             Err(error) => {
                 assert_eq!(error.line, line, "case {number}: {error}");
@@ -551,6 +569,7 @@ fn chains_of_random_changes_are_the_newest_tree() {
     for seed in 0..300 {
         let mut random = Random(seed);
         let (mut tree, mut chain, mut runs, mut base) = (Tree::new(), Vec::new(), Vec::new(), None);
+        let mut trees = Vec::new();
         for number in 0..1 + u8::try_from(random.below(16)).unwrap() {
             let before = tree.clone();
             let backup = BackupId::new(id(OWN).start(), [0, 0, number, 0]);
@@ -570,6 +589,7 @@ fn chains_of_random_changes_are_the_newest_tree() {
             }
             let end = place(&backup.to_string(), 0, (0, 9, 1024), (0, 1024));
             chain.push(writer.end(Some(end), base.map(|_| totals(&tree))).unwrap());
+            trees.push(tree.clone());
             base = Some(backup);
         }
         for index in &chain {
@@ -578,6 +598,15 @@ fn chains_of_random_changes_are_the_newest_tree() {
         let expected: Vec<_> = tree.values().flat_map(rows).collect();
         with_parts += expected.iter().filter(|row| matches!(row, Row::Part(_))).count();
         assert_eq!(merged(&chain).unwrap(), (expected, totals(&tree)), "seed {seed}");
+        let mut hashes = BTreeMap::new();
+        for (held, tree) in histories(&chain).unwrap().into_iter().zip(&trees) {
+            assert_eq!(held.len(), tree.len(), "seed {seed}");
+            for ((entry, hash), expected) in held.into_iter().zip(tree.values()) {
+                assert_eq!(entry, Entry { places: Vec::new(), ..expected.clone() }, "seed {seed}");
+                let places = format!("{:?}", expected.places);
+                assert_eq!(*hashes.entry(hash).or_insert_with(|| places.clone()), places, "seed {seed}");
+            }
+        }
     }
     assert!(with_parts > 0, "no row was long");
 }

@@ -14,12 +14,13 @@ mod selection;
 mod slices;
 mod stream;
 
-pub use choose::{Which, choose, signers};
-pub(in crate::operations) use choose::{choose_of_set, one_set};
+pub use choose::{Which, choose, choose_two, signers};
+pub(in crate::operations) use choose::{choose_of_set, one_set, one_signer, pick, read_counting_with};
 pub use find::{Found, Scope, survey};
 pub(in crate::operations) use find::{Listing, by_set, listings, read_all, recency};
 pub(in crate::operations) use objects::get;
 pub use open::Backup;
+pub(in crate::operations) use open::{Broken, index_chain};
 pub(in crate::operations) use sample::Sample;
 pub use selection::Selection;
 pub(in crate::operations) use slices::checksums;

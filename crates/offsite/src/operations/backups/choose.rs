@@ -40,6 +40,28 @@ pub fn choose(store: &dyn store::Read, scope: &Scope, which: Which, pins: &Pins,
     choose_of_set(store, &listings, which, pins, events)
 }
 
+/// Decides for two backups of the one set in the scope, as [`choose`] for one.
+///
+/// # Errors
+///
+/// As [`choose`], but that what was asked for and does not count is [`Error::NoSuchBackup`], too.
+pub fn choose_two(
+    store: &dyn store::Read,
+    scope: &Scope,
+    which: [Which; 2],
+    pins: &Pins,
+    events: &dyn Events,
+) -> Result<[Found; 2]> {
+    let listings = find::listings(store, scope, &mut |stray| events.damage(&stray))?;
+    let of = one_set(&listings, scope)?;
+    let counting = read_counting(store, &listings, None, pins, events)?;
+    let [one, other] = [pick(&counting, of, which[0])?.clone(), pick(&counting, of, which[1])?.clone()];
+    if pins.is_empty() {
+        events.warn(Warning::OriginNotProven);
+    }
+    Ok([one, other])
+}
+
 /// The same for a set whose receipts are listed: at least one.
 pub(in crate::operations) fn choose_of_set(
     store: &dyn store::Read,
@@ -162,23 +184,27 @@ pub(in crate::operations) fn pick<'f>(
             let none = || Error::NoneAsOld { as_of: until, oldest: oldest.name.clone(), time: oldest.time() };
             latest(Some(until)).ok_or_else(none)
         }
-        Which::Id(backup) => counting.iter().find(|found| found.name.backup == backup).ok_or_else(|| {
-            Error::NoSuchBackup(BackupName { host: host.clone(), set: set.clone(), backup })
-        }),
+        Which::Id(backup) => counting
+            .iter()
+            .find(|found| found.name.backup == backup)
+            .ok_or_else(|| Error::NoSuchBackup(BackupName { host: host.clone(), set: set.clone(), backup })),
     }
 }
 
-/// Sees to it that all of these are of one set.
+/// Sees to it that all of these are of one set, and says of which.
 ///
 /// # Errors
 ///
 /// [`Error::NoBackup`], [`Error::Ambiguous`].
-pub(in crate::operations) fn one_set(listings: &[Listing], scope: &Scope) -> Result<()> {
+pub(in crate::operations) fn one_set<'l>(
+    listings: &'l [Listing],
+    scope: &Scope,
+) -> Result<(&'l HostName, &'l SetName)> {
     let mut sets: Vec<_> = listings.iter().map(|listing| listing.name.of()).collect();
     sets.dedup();
-    match sets.len() {
-        0 => Err(Error::NoBackup { host: scope.host.clone(), set: scope.set.clone() }),
-        1 => Ok(()),
+    match sets[..] {
+        [] => Err(Error::NoBackup { host: scope.host.clone(), set: scope.set.clone() }),
+        [set] => Ok(set),
         _ => Err(Error::Ambiguous(sets.into_iter().map(|(host, set)| (host.clone(), set.clone())).collect())),
     }
 }

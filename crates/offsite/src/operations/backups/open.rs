@@ -12,7 +12,7 @@ use super::stream::{Plaintext, Text};
 use crate::damage::{Damage, Problem};
 use crate::error::{Error, Result};
 use crate::hashes::Hashed;
-use crate::index::{self, Merge};
+use crate::index::{self, History, Merge};
 use crate::names::{BackupFile, BackupId, BackupName};
 use crate::plan::{self, Shape};
 use crate::receipt::{self, Given, Receipt};
@@ -60,12 +60,25 @@ impl<'a> Backup<'a> {
     ///
     /// [`Error::Damage`], [`Error::WrongKey`], [`Error::Store`].
     pub fn index(&self) -> Result<Merge<Plaintext<'a>>> {
-        let chain = self.receipt.index_chain.chunk_by(|one, other| one.backup == other.backup);
-        let mut readers = chain
-            .map(|objects| self.one_index(objects[0].backup, objects.iter().map(|object| object.contents).collect()))
-            .collect::<Result<Vec<_>>>()?;
-        readers.push(self.one_index(self.name.backup, self.objects(|file| matches!(file, BackupFile::Index(_))))?);
+        let readers = self.indexes().map_err(|broken| *broken.error)?;
         Merge::new(readers).map_err(|error| self.index_error(error))
+    }
+
+    /// What became of each path in the backups that this one builds on, and in this one: the last level. Memory: as
+    /// [`Self::index`].
+    pub(in crate::operations) fn history(&self) -> Result<History<Plaintext<'a>>, Broken> {
+        History::new(self.indexes()?).map_err(|error| self.broken(error))
+    }
+
+    /// The same of what reading [`Self::history`] has found wrong.
+    pub(in crate::operations) fn broken(&self, error: index::Error) -> Broken {
+        Broken { backup: error.backup.unwrap_or(self.name.backup), error: self.index_error(error).into() }
+    }
+
+    fn indexes(&self) -> Result<Vec<index::Reader<Plaintext<'a>>>, Broken> {
+        let open =
+            |(backup, objects)| self.one_index(backup, objects).map_err(|error| Broken { backup, error: error.into() });
+        index_chain(&self.receipt).into_iter().map(open).collect()
     }
 
     /// The index of this backup, or of one in its chain.
@@ -187,6 +200,21 @@ impl<'a> Backup<'a> {
             _ => Damage { object, problem: Problem::Plan(error) }.into(),
         }
     }
+}
+
+/// An index of a chain that cannot be used: neither can its backup, nor any that builds on it.
+pub(in crate::operations) struct Broken {
+    /// The first backup that it concerns.
+    pub(in crate::operations) backup: BackupId,
+    pub(in crate::operations) error: Box<Error>,
+}
+
+/// The backups that the one with this receipt builds on, oldest first, and itself; each with the objects of its index.
+pub(in crate::operations) fn index_chain(receipt: &Receipt) -> Vec<(BackupId, Vec<Hashed>)> {
+    let chain = receipt.index_chain.chunk_by(|one, other| one.backup == other.backup);
+    let chain = chain.map(|objects| (objects[0].backup, objects.iter().map(|object| object.contents).collect()));
+    let own = receipt.objects.iter().filter(|object| matches!(object.file, BackupFile::Index(_)));
+    chain.chain([(receipt.backup, own.map(|object| object.contents).collect())]).collect()
 }
 
 /// The error that [`Plaintext`] put into one of the system's.
