@@ -5,10 +5,12 @@ mod bake;
 mod common;
 mod decrypt;
 mod defaults;
+mod diff;
 mod doctor;
 mod drill;
 mod encrypt;
 mod files;
+mod find;
 mod inspect;
 mod key_check;
 mod keygen;
@@ -29,10 +31,12 @@ pub(crate) use self::backup::Backup;
 pub(crate) use self::bake::Bake;
 pub(crate) use self::common::{FromStore, Key, Ping};
 pub(crate) use self::decrypt::Decrypt;
+pub(crate) use self::diff::Diff;
 pub(crate) use self::doctor::Doctor;
 pub(crate) use self::drill::Drill;
 pub(crate) use self::encrypt::Encrypt;
 pub(crate) use self::files::Files;
+pub(crate) use self::find::Find;
 pub(crate) use self::inspect::Inspect;
 pub(crate) use self::key_check::{KeyCheck, KeyCommand};
 pub(crate) use self::keygen::Keygen;
@@ -95,6 +99,8 @@ pub(crate) enum Command {
     Restore(Restore),
     List(List),
     Files(Files),
+    Find(Find),
+    Diff(Diff),
     Verify(Verify),
     Report(Report),
     Drill(Drill),

@@ -3,15 +3,19 @@
 pub(crate) mod backup;
 pub(crate) mod bake;
 pub(crate) mod decrypt;
+pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod drill;
 pub(crate) mod encrypt;
+pub(crate) mod entry;
 pub(crate) mod files;
+pub(crate) mod find;
 mod findings;
 pub(crate) mod inspect;
 pub(crate) mod key_check;
 pub(crate) mod keygen;
 pub(crate) mod list;
+pub(crate) mod printer;
 pub(crate) mod prune;
 pub(crate) mod recovery_script;
 pub(crate) mod report;
@@ -145,6 +149,11 @@ impl ThisHost {
 /// So many seconds.
 pub(crate) fn seconds(number: u64) -> Duration {
     Duration::seconds(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+/// Where files without names go, of what does not fit into memory.
+pub(crate) fn temporary_folder() -> PathBuf {
+    std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from)
 }
 
 /// Bytes that nobody can guess.

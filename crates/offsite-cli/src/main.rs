@@ -63,6 +63,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Restore(arguments) => commands::restore::run(&arguments),
         Command::List(arguments) => commands::list::run(&arguments),
         Command::Files(arguments) => commands::files::run(&arguments),
+        Command::Find(arguments) => commands::find::run(&arguments),
+        Command::Diff(arguments) => commands::diff::run(&arguments),
         Command::Verify(arguments) => commands::verify::run(&arguments),
         Command::Report(arguments) => commands::report::run(&arguments),
         Command::Prune(arguments) => commands::prune::run(&arguments),

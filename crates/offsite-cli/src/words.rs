@@ -77,6 +77,15 @@ pub(crate) fn of_warning(warning: &Warning) -> String {
             let signers: Vec<String> = signers.iter().map(ToString::to_string).collect();
             format!("the backups of {host}/{set} are of several signers: {}", signers.join(", "))
         }
+        Warning::NotSearched { first, last, count, wrong_key } => {
+            let backups = counted(*count as u64, "backup");
+            let which = if *count == 1 { last.to_string() } else { format!("{} to {last}", first.backup) };
+            let which = format!("{backups} of {}/{}, {which}", first.host, first.set);
+            match wrong_key {
+                Some(whose) => format!("the private key does not open {which}: {whose}"),
+                None => format!("{which}, cannot be searched for that"),
+            }
+        }
         _ => "something unusual happened".to_owned(),
     }
 }
@@ -154,7 +163,10 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
         Error::CommandFailed { .. } => Some("earlier backups are untouched; look at what the command wrote"),
         Error::WrongKey { .. } => Some("use the private key of a recipient that the backup was made for"),
         Error::Ambiguous(_) => Some("choose one with --host and --set"),
-        Error::NoBackup { .. } | Error::NoSuchBackup(_) | Error::NoneAsOld { .. } => Some("`offsite list` shows what there is"),
+        Error::NoBackup { .. } | Error::NoSuchBackup(_) | Error::NoneAsOld { .. } => {
+            Some("`offsite list` shows what there is")
+        }
+        Error::NoGlob => Some("name what to look for, such as fstab, '*.conf' or /etc/fstab"),
         Error::NoSuchFinding(_) => Some("`offsite verify --seen FILE` shows each finding's id before it"),
         Error::SeenMeanwhile(_) => Some("run it again; one after the other, or each with a file of its own"),
         Error::NotSeen { .. } => Some("name a file that --seen has made, or one that is not there yet"),
@@ -280,6 +292,8 @@ pub(crate) fn is_usage(error: &Error) -> bool {
         }
         Error::OtherPaths { .. }
         | Error::Ambiguous(_)
+        | Error::Glob { .. }
+        | Error::NoGlob
         | Error::NoSuchFinding(_)
         | Error::RelativeStore(_)
         | Error::Pin { problem: PinProblem::NoHost | PinProblem::NotAFingerprint, .. } => true,

@@ -194,6 +194,8 @@ fn help_and_version_succeed_and_every_command_has_an_example() {
         "doctor",
         "bake",
         "version",
+        "find",
+        "diff",
         "recovery-script",
     ] {
         let help = run(offsite(command).arg("--help")).ok();

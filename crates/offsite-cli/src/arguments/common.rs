@@ -37,10 +37,10 @@ pub(crate) struct FromStore {
     /// Store to read from: a directory, s3://BUCKET/PREFIX or sftp://USER@HOST/PATH
     #[arg(long, value_name = "STORE", env = "OFFSITE_STORE", hide_env_values = true)]
     pub(crate) from: OsString,
-    /// Only backups of this host; must be given where the store holds several, but for a list
+    /// Only backups of this host; must be given where one backup is meant and the store holds several
     #[arg(long)]
     pub(crate) host: Option<HostName>,
-    /// Only backups of this set; must be given where the store holds several, but for a list
+    /// Only backups of this set; must be given where one backup is meant and the store holds several
     #[arg(long)]
     pub(crate) set: Option<SetName>,
     /// Whose backups to trust: a folder with a HOST.pem for each host; or, with --host, a file of

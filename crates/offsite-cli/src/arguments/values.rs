@@ -9,8 +9,8 @@ use offsite::names::NameError;
 use offsite::operations::backups::Which;
 use offsite::receipt;
 use offsite::store::Location;
-use time::{OffsetDateTime, Time};
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, Time};
 
 /// A [`Place`] that clap can hold.
 #[derive(Clone)]
@@ -71,6 +71,12 @@ pub(super) fn which(text: &str) -> Result<Which, NameError> {
     if text == "latest" { Ok(Which::Latest) } else { text.parse().map(Which::Id) }
 }
 
+/// A backup of a set, or the latest of a time.
+pub(super) fn which_or_time(text: &str) -> Result<Which, String> {
+    let time = |_| day_or_moment(text).map(Which::AsOf);
+    which(text).or_else(time).map_err(|_| "not an id, a time such as 2026-11-23T07:45:00Z, or latest".to_owned())
+}
+
 /// A number of bytes; K, M and G are powers of 1024.
 fn bytes(text: &str) -> Result<usize, String> {
     let (digits, shift) = match text.char_indices().last() {
@@ -125,6 +131,15 @@ mod tests {
         let (end, next) = (day_or_moment("2026-11-23").unwrap(), moment("2026-11-24").unwrap());
         assert_eq!(end, next - time::Duration::NANOSECOND);
         assert!(day_or_moment("yesterday").is_err());
+    }
+
+    #[test]
+    fn a_backup_is_named_or_of_a_time() {
+        let id = "20261123T074500Z-7f3a9c01";
+        assert_eq!(which_or_time(id), Ok(Which::Id(id.parse().unwrap())));
+        assert_eq!(which_or_time("latest"), Ok(Which::Latest));
+        assert_eq!(which_or_time("2026-11-23"), day_or_moment("2026-11-23").map(Which::AsOf));
+        assert!(which_or_time("newest").is_err());
     }
 
     #[test]

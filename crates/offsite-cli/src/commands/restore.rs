@@ -12,7 +12,9 @@ use offsite::operations::restore::{Restore, Restored, To, restore_backup};
 use serde::Serialize;
 
 use crate::arguments::{self, PlaceArgument};
-use crate::commands::{Failure, OpenStore, conclude, not_replaced, private_key, refuse_terminal, written};
+use crate::commands::{
+    Failure, OpenStore, conclude, not_replaced, private_key, refuse_terminal, temporary_folder, written,
+};
 use crate::terminal::{self, Progress};
 use crate::words::counted;
 
@@ -53,7 +55,7 @@ fn perform(
     progress.show(None, output);
     let backup = Backup::open(&*source.store, &key, &found)?;
     let paths: Vec<Vec<u8>> = arguments.paths.iter().map(|path| path.clone().into_vec()).collect();
-    let folder = std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from);
+    let folder = temporary_folder();
     let what = Restore { paths: &paths, keep_going: arguments.keep_going, folder: &folder };
     let existing = match (arguments.resume, arguments.overwrite) {
         (true, _) => Existing::Resume,
