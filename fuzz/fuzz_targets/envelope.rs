@@ -5,6 +5,7 @@
 #![no_main]
 
 use std::io::Read;
+use std::num::NonZero;
 
 use libfuzzer_sys::fuzz_target;
 use offsite_cms::{Input, Inspection, Message, PrivateKey, Result, inspect, limits};
@@ -47,7 +48,7 @@ fn open(input: &dyn Fn() -> Input, key: &PrivateKey) -> Result<Vec<u8>, Vec<u8>>
     let Ok(message) = Message::open(input(), key) else { return Err(Vec::new()) };
     let authenticated = message.is_authenticated();
     let mut out = Vec::new();
-    match message.decrypt(&mut out, &|| Ok(file(&[])), &|_| ()) {
+    match message.decrypt(&mut out, &|| Ok(file(&[])), NonZero::<usize>::MIN, &|_| ()) {
         Ok(totals) => {
             assert_eq!(totals.plaintext, out.len() as u64);
             Ok(out)

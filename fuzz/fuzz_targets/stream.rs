@@ -12,6 +12,7 @@
 
 #![no_main]
 
+use std::num::NonZero;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
@@ -44,7 +45,8 @@ static MADE: LazyLock<Made> = LazyLock::new(|| {
             stream.extend_from_slice(slice);
             Ok(())
         };
-        encrypt(as_stream(plaintext), &recipients, StreamKind::File, SLICE, emit, &|_| ()).expect("encryption works");
+        encrypt(as_stream(plaintext), &recipients, StreamKind::File, SLICE, NonZero::<usize>::MIN, emit, &|_| ())
+            .expect("encryption works");
         stream
     };
     let stream = make(&plaintext);
@@ -92,6 +94,7 @@ fn authenticated(stream: &[u8]) -> Vec<&[u8]> {
 fn open(input: Input) -> (Vec<u8>, Option<String>) {
     let mut out = Vec::new();
     let opened = Message::open(input, &KEYS[1]);
-    let result = opened.and_then(|message| message.decrypt(&mut out, &|| Ok(file(&[])), &|_| ()));
+    let result =
+        opened.and_then(|message| message.decrypt(&mut out, &|| Ok(file(&[])), NonZero::<usize>::MIN, &|_| ()));
     (out, result.err().map(|error| error.to_string()))
 }

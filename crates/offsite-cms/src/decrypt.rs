@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, Write};
+use std::num::NonZero;
 
 use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
@@ -108,7 +109,7 @@ impl Message {
         }
     }
 
-    /// Writes the plaintext. Of an authenticated message nothing is written that has not been
+    /// Writes the plaintext, of a stream on so many threads. Of an authenticated message nothing is written that has not been
     /// verified; of another, everything up to the first error is.
     ///
     /// `spool` makes a file for the ciphertext of a large foreign message that can be read only
@@ -123,10 +124,13 @@ impl Message {
         self,
         output: &mut (dyn Write + Send),
         spool: &dyn Fn() -> io::Result<File>,
+        threads: NonZero<usize>,
         progress: Progress<'_>,
     ) -> Result<Totals> {
         match self.0 {
-            Kind::Stream { input, opener, slice_size } => stream::decrypt(input, &opener, slice_size, output, progress),
+            Kind::Stream { input, opener, slice_size } => {
+                stream::decrypt(input, &opener, slice_size, threads, output, progress)
+            }
             Kind::Foreign(foreign) => {
                 let plaintext = match foreign.header.container {
                     Container::AuthEnvelopedData => foreign.decrypt_verified(output, spool, progress)?,

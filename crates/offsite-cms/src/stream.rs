@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::num::NonZero;
 use std::ops::Range;
-use std::thread;
 
 use crate::error::{Error, Result, SliceProblem, UsageError};
 use crate::input::{Fetched, Input, OpenInput, Pieces};
@@ -34,8 +33,8 @@ impl Totals {
 /// Called with the number of bytes of input that are done since the last call.
 pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 
-/// Encrypts `input` in the `cms` profile, as a stream of this kind. `emit` gets each slice, in
-/// order, whole.
+/// Encrypts `input` in the `cms` profile, as a stream of this kind, on so many threads. `emit` gets each
+/// slice, in order, whole.
 ///
 /// # Errors
 ///
@@ -47,6 +46,7 @@ pub fn encrypt(
     recipients: &Recipients,
     kind: StreamKind<'_>,
     slice_size: usize,
+    threads: NonZero<usize>,
     mut emit: impl FnMut(&[u8]) -> io::Result<()> + Send,
     progress: Progress<'_>,
 ) -> Result<Totals> {
@@ -64,7 +64,7 @@ pub fn encrypt(
     let mut pieces = Pieces::new(input.open()?, length);
     let mut totals = Totals::default();
     pipeline::run(
-        threads(slice_size),
+        at_once(threads, slice_size),
         || Slot { buffer: sealer.buffer(length), fetched: None, last: false, plaintext: 0 },
         |number, slot| {
             let Some(fetched) = pieces.fetch(number, slot.buffer.plaintext_mut())? else { return Ok(false) };
@@ -92,6 +92,7 @@ pub(crate) fn decrypt(
     input: OpenInput,
     opener: &Opener,
     slice_size: usize,
+    threads: NonZero<usize>,
     output: &mut (dyn Write + Send),
     progress: Progress<'_>,
 ) -> Result<Totals> {
@@ -104,7 +105,7 @@ pub(crate) fn decrypt(
     let mut pieces = Pieces::new(input, slice_size);
     let mut totals = Totals::default();
     pipeline::run(
-        threads(slice_size),
+        at_once(threads, slice_size),
         || Slot { bytes: vec![0; slice_size + 1].into_boxed_slice(), fetched: None, last: false, plaintext: 0..0 },
         |number, slot| {
             slot.fetched = pieces.fetch(number, &mut slot.bytes)?;
@@ -130,10 +131,9 @@ pub(crate) fn decrypt(
     Ok(totals)
 }
 
-/// As many threads as cores: each reads, works and writes in turn, so a third buffer beside two
+/// So many slices at once, each with a thread that reads, works and writes in turn: a third buffer beside two
 /// cores is only more memory that leaves the cache (a quarter slower, measured). At least two, so
 /// that one can work while another waits for a disk; fewer where slices are large.
-fn threads(slice_size: usize) -> usize {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    cores.max(2).min(limits::SLICES_IN_FLIGHT / slice_size.max(1)).max(1)
+fn at_once(threads: NonZero<usize>, slice_size: usize) -> usize {
+    threads.get().max(2).min(limits::SLICES_IN_FLIGHT / slice_size.max(1)).max(1)
 }

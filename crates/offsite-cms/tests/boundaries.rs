@@ -16,8 +16,8 @@ use offsite_cms::{
 };
 use support::der::{Element, elements, octets, span, tagged};
 use support::{
-    OddReader, OpenSsl, assert_same, certificate, ignore, open, open_file, open_stream, private_key, run, sample,
-    temporary_file, vector_message,
+    OddReader, OpenSsl, THREADS, assert_same, certificate, ignore, open, open_file, open_stream, private_key, run,
+    sample, temporary_file, vector_message,
 };
 
 const EC: &str = "p256.pem";
@@ -41,7 +41,7 @@ fn slices_until_the_end(input: Input, slice_size: usize) -> (Result<Totals>, Vec
         slices.push(slice.to_vec());
         Ok(())
     };
-    let result = encrypt(input, &recipients(EC), StreamKind::File, slice_size, emit, &ignore);
+    let result = encrypt(input, &recipients(EC), StreamKind::File, slice_size, THREADS, emit, &ignore);
     (result, slices)
 }
 
@@ -328,7 +328,7 @@ fn a_failing_writer_is_an_error_at_each_position() {
                 let mut writer = FailingWriter { taken: Vec::new(), left };
                 let spool = || Err(io::Error::other("a spool file is asked for"));
                 let opened = Message::open(OddReader::input(&message, ODD), &key).expect("a message");
-                let result = opened.decrypt(&mut writer, &spool, &ignore);
+                let result = opened.decrypt(&mut writer, &spool, THREADS, &ignore);
                 assert!(matches!(result, Err(Error::Write(_))), "{name} at {left}: {result:?}");
                 assert_same(&writer.taken, &plaintext[..left]);
             }
@@ -375,8 +375,15 @@ fn encryption_ends_where_reading_or_writing_fails() {
                 emitted += 1;
                 if emitted > failing { Err(io::Error::other("no space")) } else { Ok(()) }
             };
-            let result =
-                encrypt(OddReader::input(&plaintext, ODD), &recipients(EC), StreamKind::File, 512, emit, &ignore);
+            let result = encrypt(
+                OddReader::input(&plaintext, ODD),
+                &recipients(EC),
+                StreamKind::File,
+                512,
+                THREADS,
+                emit,
+                &ignore,
+            );
             assert!(matches!(result, Err(Error::Write(_))), "slice {failing}: {result:?}");
             assert_eq!(emitted, failing + 1, "nothing after the failure");
         }
@@ -471,7 +478,7 @@ fn open_spooling(input: Input, key: &PrivateKey) -> (support::Opened, usize) {
         tempfile::tempfile()
     };
     let mut released = Vec::new();
-    let result = Message::open(input, key).and_then(|message| message.decrypt(&mut released, &spool, &ignore));
+    let result = Message::open(input, key).and_then(|message| message.decrypt(&mut released, &spool, THREADS, &ignore));
     (support::Opened { result, released }, spools.into_inner())
 }
 
@@ -532,7 +539,7 @@ fn a_spool_file_that_fails_is_an_error() {
     for spool in spools {
         let mut released = Vec::new();
         let opened = Message::open(OddReader::input(&message, &[65_537]), &key).expect("a message");
-        let result = opened.decrypt(&mut released, spool, &ignore);
+        let result = opened.decrypt(&mut released, spool, THREADS, &ignore);
         assert!(matches!(result, Err(Error::Spool(_))), "{result:?}");
         assert!(released.is_empty());
     }
@@ -556,7 +563,7 @@ fn open_changing(message: &[u8], change: Change<'_>) -> support::Opened {
     let spool = || Err(io::Error::other("a spool file is asked for"));
     let mut released = Vec::new();
     let opened = Message::open(Input::File(file), &private_key(EC)).expect("a message");
-    let result = opened.decrypt(&mut released, &spool, &progress);
+    let result = opened.decrypt(&mut released, &spool, THREADS, &progress);
     assert!(calls.into_inner() >= pieces, "the file is changed");
     support::Opened { result, released }
 }

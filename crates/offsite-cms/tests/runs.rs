@@ -4,7 +4,7 @@ mod support;
 
 use offsite_cms::{Error, Message, Recipients, Sealer, SliceOpener, SliceProblem, StreamKind, encrypt};
 
-use support::{OddReader, certificate, ignore, private_key, sample};
+use support::{OddReader, THREADS, certificate, ignore, private_key, sample};
 
 const KEY: &str = "p256.pem";
 const RUN: StreamKind<'static> = StreamKind::Slices("web-1/default/20261123T074500Z-7f3a9c01");
@@ -96,12 +96,13 @@ fn a_stream_is_read_as_its_own_kind_only() {
         message.extend_from_slice(slice);
         Ok(())
     };
-    encrypt(OddReader::input(&plaintext, &[4096]), &recipients(), plan, 2048, emit, &ignore).expect("a stream");
+    encrypt(OddReader::input(&plaintext, &[4096]), &recipients(), plan, 2048, THREADS, emit, &ignore)
+        .expect("a stream");
     let key = private_key(KEY);
     let open = |kind| Message::open_stream(OddReader::input(&message, &[1000]), &key, kind);
     let mut out = Vec::new();
     let no_spool = || Err(std::io::ErrorKind::Unsupported.into());
-    let totals = open(plan).expect("its kind").decrypt(&mut out, &no_spool, &ignore).expect("sound");
+    let totals = open(plan).expect("its kind").decrypt(&mut out, &no_spool, THREADS, &ignore).expect("sound");
     assert_eq!((out, totals.slices), (plaintext, 6));
     for other in [StreamKind::Index("web-1/default/20261123T074500Z-7f3a9c01"), StreamKind::Plan("x"), StreamKind::File]
     {

@@ -7,6 +7,7 @@ mod small_store;
 
 use std::collections::BTreeSet;
 use std::io;
+use std::num::NonZero;
 use std::ops::ControlFlow;
 use std::sync::Mutex;
 
@@ -93,7 +94,13 @@ fn keys(pairs: &[&Pair]) -> Vec<Key> {
 fn quick(store: &SmallStore, pairs: &[&Pair], reachable: usize) -> (Drilled, Vec<String>) {
     let watched = Watched { store: store.read(), got: Mutex::default(), reachable };
     let keys = keys(pairs);
-    let what = Drill { store: &watched, keys: &keys, extent: Extent::Quick, folder: store.beside() };
+    let what = Drill {
+        store: &watched,
+        keys: &keys,
+        extent: Extent::Quick,
+        folder: store.beside(),
+        threads: NonZero::<usize>::MIN,
+    };
     let drilled = drill(&what, &latest(store), &Silent);
     let got = watched.got.into_inner().unwrap();
     assert_eq!(drilled.objects, got.len() as u64);

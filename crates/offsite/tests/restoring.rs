@@ -7,6 +7,7 @@ mod support;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
+use std::num::NonZero;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -114,7 +115,12 @@ impl Place {
 
     fn restore_paths(&self, to: To<'_>, paths: &[Vec<u8>]) -> Result<Restored, Error> {
         let temporary = self.path("temporary");
-        let what = Restore { paths, keep_going: self.keep_going, folder: &temporary };
+        let what = Restore {
+            paths,
+            keep_going: self.keep_going,
+            folder: &temporary,
+            threads: NonZero::<usize>::MIN.saturating_add(1),
+        };
         let (index, plan) = (self.backup.index(), paths.is_empty().then(|| self.backup.plan()));
         let mut plan = plan.as_deref();
         let plan = plan.as_mut().map(|plan| plan as &mut dyn Read);
@@ -471,7 +477,8 @@ fn an_outage_loses_nothing_and_ends_it() {
     let place = Place::new(SMALL, everything);
     let (index, temporary) = (place.backup.index(), place.path("temporary"));
     let away = Away(&place.backup, AtomicUsize::new(0));
-    let what = Restore { paths: &[], keep_going: true, folder: &temporary };
+    let what =
+        Restore { paths: &[], keep_going: true, folder: &temporary, threads: NonZero::<usize>::MIN.saturating_add(1) };
     let error = restore(&what, To::Nothing, place.backup.merge(&index), None, &away, &place.told).unwrap_err();
     assert!(error.is_outage() && !error.is_damage(), "{error}");
     let (tried, slices) = (away.1.into_inner(), place.backup.slices.len());
@@ -538,7 +545,12 @@ fn the_plan_must_be_that_of_the_index() {
     let index = place.backup.index();
     let temporary = place.path("temporary");
     let with = |plan: &str| {
-        let what = Restore { paths: &[], keep_going: true, folder: &temporary };
+        let what = Restore {
+            paths: &[],
+            keep_going: true,
+            folder: &temporary,
+            threads: NonZero::<usize>::MIN.saturating_add(1),
+        };
         let target = place.path("target");
         let to = To::Folder { path: &target, existing: Existing::Refuse };
         let mut plan = plan.as_bytes();
@@ -603,7 +615,12 @@ fn an_index_that_contradicts_itself_makes_no_file() {
         };
         let index = place.backup.index();
         let (target, temporary) = (place.path("target"), place.path("temporary"));
-        let what = Restore { paths: &[], keep_going: true, folder: &temporary };
+        let what = Restore {
+            paths: &[],
+            keep_going: true,
+            folder: &temporary,
+            threads: NonZero::<usize>::MIN.saturating_add(1),
+        };
         let to = To::Folder { path: &target, existing: Existing::Refuse };
         let error = restore(&what, to, place.backup.merge(&index), None, &place.backup, &place.told).unwrap_err();
         assert!(error.is_damage() && error.to_string().contains(words), "{error}");

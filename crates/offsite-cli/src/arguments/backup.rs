@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use offsite::plan::StreamName;
 
-use crate::arguments::common::{Ping, ToStore};
+use crate::arguments::common::{Ping, Threads, ToStore};
 use crate::arguments::values::{PlaceArgument, duration, place, rate, slice_size};
 
 /// Back up files, or a stream, to a store
@@ -73,6 +73,8 @@ pub(crate) struct Backup {
     /// Length of each stored object, from 1M to 512M
     #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = slice_size)]
     pub(crate) slice_size: usize,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
     /// Send at most so many bytes a second: 500K, 10M. A store in a directory takes no notice
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub(crate) limit_upload: Option<NonZero<u64>>,

@@ -1,7 +1,9 @@
 //! What several commands take.
 
 use std::ffi::OsString;
+use std::num::NonZero;
 use std::path::PathBuf;
+use std::thread;
 
 use clap::Args;
 use offsite::files::Place;
@@ -10,7 +12,7 @@ use offsite::operations::backups::Which;
 use offsite::store::Location;
 use time::OffsetDateTime;
 
-use crate::arguments::values::{PlaceArgument, day_or_moment, moment, place, store, which};
+use crate::arguments::values::{PlaceArgument, day_or_moment, moment, place, store, threads, which};
 
 /// A store to put into, as whom and for whom.
 #[derive(Args)]
@@ -86,6 +88,24 @@ pub(crate) struct Key {
     /// Unlock the private key by the first line of this file
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+/// How much of the machine is used.
+#[derive(Args)]
+pub(crate) struct Threads {
+    /// How many threads compress, encrypt and write, from 1 to 64; each takes memory [default: as many as this process
+    /// has cores, up to 8]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    threads: Option<NonZero<usize>>,
+}
+
+impl Threads {
+    /// Unless it is asked for, no more than 8: others on the machine want memory, too.
+    pub(crate) fn number(&self) -> NonZero<usize> {
+        const MOST: NonZero<usize> = NonZero::new(8).expect("8 is not 0");
+        let cores = || thread::available_parallelism().map_or(NonZero::<usize>::MIN, |cores| cores.min(MOST));
+        self.threads.unwrap_or_else(cores)
+    }
 }
 
 /// Who watches for runs.

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::arguments::common::{InputOutput, Key};
+use crate::arguments::common::{InputOutput, Key, Threads};
 
 /// Decrypt what offsite or `openssl smime|cms -encrypt` wrote, of any size
 ///
@@ -18,6 +18,8 @@ pub(crate) struct Decrypt {
     /// Refuse messages without an integrity check
     #[arg(long)]
     pub(crate) strict: bool,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
     #[command(flatten)]
     pub(crate) files: InputOutput,
 }

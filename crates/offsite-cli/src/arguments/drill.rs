@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use offsite::operations::backups::Which;
 
-use crate::arguments::common::{FromStore, Ping};
+use crate::arguments::common::{FromStore, Ping, Threads};
 use crate::arguments::values::which;
 
 /// Prove that backups can be restored, and report it; always needs a key
@@ -45,6 +45,8 @@ pub(crate) struct Drill {
     /// standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
     #[command(flatten)]
     pub(crate) ping: Ping,
     /// Print the report as JSON

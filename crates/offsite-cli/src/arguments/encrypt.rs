@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use offsite::cms::Profile;
 
-use crate::arguments::common::InputOutput;
+use crate::arguments::common::{InputOutput, Threads};
 use crate::arguments::values::slice_size;
 
 /// Encrypt a file or a pipe to one or more certificates
@@ -36,6 +36,8 @@ pub(crate) struct Encrypt {
     /// profile's together again
     #[arg(long, requires = "output")]
     pub(crate) split: bool,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
     #[command(flatten)]
     pub(crate) files: InputOutput,
 }

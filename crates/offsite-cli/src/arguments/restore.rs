@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 
-use crate::arguments::common::OneBackup;
+use crate::arguments::common::{OneBackup, Threads};
 use crate::arguments::values::{PlaceArgument, place};
 
 /// Restore a backup, or some of it
@@ -45,6 +45,8 @@ pub(crate) struct Restore {
     /// Restore what is whole where something is damaged, and tell what is lost
     #[arg(long)]
     pub(crate) keep_going: bool,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
     /// Print a summary as JSON; to standard error beside other output
     #[arg(long)]
     pub(crate) json: bool,

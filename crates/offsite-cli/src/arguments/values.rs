@@ -95,6 +95,15 @@ pub(super) fn slice_size(text: &str) -> Result<usize, String> {
     Some(bytes(text)?).filter(|size| allowed.contains(size)).ok_or_else(|| "a slice has between 1M and 512M".to_owned())
 }
 
+/// How many threads there may be at most: each holds some megabytes.
+const THREADS: usize = 64;
+
+/// A number of threads.
+pub(super) fn threads(text: &str) -> Result<NonZero<usize>, String> {
+    let number: Option<NonZero<usize>> = text.parse().ok();
+    number.filter(|number| number.get() <= THREADS).ok_or_else(|| format!("not a number from 1 to {THREADS}"))
+}
+
 /// Bytes a second.
 pub(super) fn rate(text: &str) -> Result<NonZero<u64>, String> {
     let slowest = "at least 1K, for anything less would take for ever";
@@ -147,6 +156,14 @@ mod tests {
         assert_eq!(rate("500K").unwrap().get(), 500 << 10);
         for wrong in ["", "0", "1023", "-1M", "1.5M", "1M/s"] {
             assert!(rate(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_threads() {
+        assert_eq!((threads("1").unwrap().get(), threads("64").unwrap().get()), (1, 64));
+        for wrong in ["", "0", "65", "-1", "1.5", "two"] {
+            assert!(threads(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -59,6 +59,7 @@ pub(crate) fn run(arguments: arguments::Backup) -> Result<(), Failure> {
             wait: arguments.wait,
             signing_key: &signing_key,
             slice_size: arguments.slice_size,
+            threads: arguments.threads.number(),
             reuse_for: arguments.reuse_for,
             full: arguments.full,
             ignored: Ignored { changed: arguments.ignore_ctime, inode: arguments.ignore_inode },

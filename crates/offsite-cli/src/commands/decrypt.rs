@@ -11,7 +11,13 @@ pub(crate) fn run(arguments: &arguments::Decrypt) -> Result<(), Failure> {
     let key = private_key(&arguments.key)?;
     terminal::note_if_typed(&input);
     let progress = Progress::new(input_length(&input), Some(&output));
-    let what = Decrypt { input: &input, output: &output, replace: arguments.files.force, strict: arguments.strict };
+    let what = Decrypt {
+        input: &input,
+        output: &output,
+        replace: arguments.files.force,
+        strict: arguments.strict,
+        threads: arguments.threads.number(),
+    };
     let done = operations::decrypt(&what, &key, &progress);
     progress.clear();
     done?;

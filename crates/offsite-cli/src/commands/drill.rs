@@ -58,7 +58,7 @@ fn perform(
         None => Extent::Full,
     };
     let folder = std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from);
-    let what = Drill { store: &**store, keys: &keys, extent, folder: &folder };
+    let what = Drill { store: &**store, keys: &keys, extent, folder: &folder, threads: arguments.threads.number() };
     let mut report = Report::new(source, &what, arguments.store.store_as_of, start);
     report.add_failures(&strays);
     let mut outage = false;

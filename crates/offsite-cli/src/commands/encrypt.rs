@@ -25,6 +25,7 @@ pub(crate) fn run(arguments: &arguments::Encrypt) -> Result<(), Failure> {
             replace: arguments.files.force,
             profile: arguments.profile.into(),
             slice_size: arguments.slice_size,
+            threads: arguments.threads.number(),
             split: arguments.split,
             now: OffsetDateTime::now_utc(),
         };

@@ -56,7 +56,8 @@ fn perform(
     let backup = Backup::open(&*source.store, &key, &found)?;
     let paths: Vec<Vec<u8>> = arguments.paths.iter().map(|path| path.clone().into_vec()).collect();
     let folder = temporary_folder();
-    let what = Restore { paths: &paths, keep_going: arguments.keep_going, folder: &folder };
+    let threads = arguments.threads.number();
+    let what = Restore { paths: &paths, keep_going: arguments.keep_going, folder: &folder, threads };
     let existing = match (arguments.resume, arguments.overwrite) {
         (true, _) => Existing::Resume,
         (_, true) => Existing::Replace,

@@ -1,5 +1,7 @@
 //! Messages that the library writes.
 
+use std::num::NonZero;
+
 use offsite_cms::{Input, Recipients, Sealer, SliceBuffer, StreamKind, encrypt, smime};
 
 use crate::support::der::elements;
@@ -26,7 +28,8 @@ pub(crate) fn stream(key: &str, plaintext: &[u8]) -> Vec<u8> {
         out.extend_from_slice(slice);
         Ok(())
     };
-    encrypt(input, &recipients(key), StreamKind::File, SLICE, emit, &ignore).expect("the library encrypts");
+    encrypt(input, &recipients(key), StreamKind::File, SLICE, NonZero::<usize>::MIN, emit, &ignore)
+        .expect("the library encrypts");
     out
 }
 

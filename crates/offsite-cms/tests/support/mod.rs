@@ -7,11 +7,15 @@ pub(crate) mod names;
 
 use std::fs;
 use std::io::{self, ErrorKind, Read};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use offsite_cms::{Certificate, Input, KeyFile, Message, PrivateKey, Result, Totals};
+
+/// So many slices are worked on at once.
+pub(crate) const THREADS: NonZero<usize> = NonZero::new(2).expect("2 is not 0");
 
 /// The folder `testdata` of the repository, or what lies in it.
 pub(crate) fn testdata(path: &str) -> PathBuf {
@@ -119,7 +123,7 @@ impl Opened {
 pub(crate) fn open(input: Input, key: &PrivateKey) -> Opened {
     let mut released = Vec::new();
     let spool = || Err(io::Error::other("a spool file is asked for"));
-    let result = Message::open(input, key).and_then(|message| message.decrypt(&mut released, &spool, &ignore));
+    let result = Message::open(input, key).and_then(|message| message.decrypt(&mut released, &spool, THREADS, &ignore));
     Opened { result, released }
 }
 

@@ -26,7 +26,6 @@ use std::io::{self, Write};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::thread;
 
 use bytes::Bytes;
 use cms::signed_data::SigningKey;
@@ -85,6 +84,8 @@ pub struct Backup<'a> {
     pub signing_key: &'a Path,
     /// Length of a slice in bytes.
     pub slice_size: usize,
+    /// How many threads read and compress; one more does, so that somebody has work while others wait for a file.
+    pub threads: NonZero<usize>,
     /// No object that the backup needs is older than that, in seconds.
     pub reuse_for: u64,
     /// Whether everything is stored, whatever the last backup has.
@@ -406,8 +407,7 @@ impl Run<'_> {
         let chunks = Chunks::new(self.key, &self.base.reuse, folder);
         let fill = |slices: &mut slices::Writer<'_>| {
             let mut rows = Rows::new(index, head, journal, &chunks, folder)?;
-            // One more than cores: somebody has work while others wait for a file.
-            let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS) + 1;
+            let threads = self.what.threads.get() + 1;
             let (handed_out, taken) = in_order(
                 threads,
                 WAITING,
@@ -549,9 +549,6 @@ fn chain_objects(chain: &[KnownIndex]) -> Vec<ChainObject> {
     let objects = chain.iter().flat_map(|index| (0..).zip(&index.objects).map(|object| (index.run.backup, object)));
     objects.map(|(backup, (number, contents))| ChainObject { backup, number, contents: *contents }).collect()
 }
-
-/// Most threads that compress: more would hold more memory.
-const THREADS: usize = 8;
 
 /// Bundles that wait for a thread, while their files are read ahead.
 const WAITING: usize = 3;

@@ -1,5 +1,7 @@
 //! `decrypt`: any message that the policy accepts, to a file or a pipe.
 
+use std::num::NonZero;
+
 use cms::{Message, PrivateKey, Totals};
 use offsite_cms as cms;
 
@@ -17,6 +19,8 @@ pub struct Decrypt<'a> {
     pub replace: bool,
     /// Whether messages without an integrity check are refused.
     pub strict: bool,
+    /// How many slices are worked on at once; two at least.
+    pub threads: NonZero<usize>,
 }
 
 /// Decrypts with `key`. A file appears only once everything is verified.
@@ -37,7 +41,7 @@ pub fn decrypt(what: &Decrypt<'_>, key: &PrivateKey, events: &dyn Events) -> Res
     }
     let mut output = Output::create(what.output, what.replace)?;
     let spool = || files::nameless_file(what.output.path());
-    let totals = message.decrypt(&mut output, &spool, &|bytes| events.progress(bytes));
+    let totals = message.decrypt(&mut output, &spool, what.threads, &|bytes| events.progress(bytes));
     let totals = totals.map_err(|error| match error {
         cms::Error::Write(source) => Error::file("write", output.path())(source),
         error => failed(error),

@@ -12,6 +12,7 @@ mod heard;
 
 use std::fs;
 use std::io;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use offsite_cms::{Certificate, PrivateKey};
@@ -118,6 +119,8 @@ pub struct Drill<'a> {
     pub extent: Extent<'a>,
     /// A folder for temporary files.
     pub folder: &'a Path,
+    /// How many threads decompress and write.
+    pub threads: NonZero<usize>,
 }
 
 /// What was proven of a backup, and what was not.
@@ -272,7 +275,8 @@ impl Run<'_> {
             Some(path) => To::Folder { path, existing: Existing::Refuse },
         };
         let backup = Backup::open(self.store, &key.private, self.found)?;
-        let what = Restore { paths: &[], keep_going: true, folder: self.what.folder };
+        let Drill { folder, threads, .. } = *self.what;
+        let what = Restore { paths: &[], keep_going: true, folder, threads };
         restore_backup(&what, to, &backup, self.heard).map(Some)
     }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,6 +26,8 @@ pub struct Encrypt<'a> {
     pub profile: Profile,
     /// Length of a slice in bytes.
     pub slice_size: usize,
+    /// How many slices are worked on at once; two at least.
+    pub threads: NonZero<usize>,
     /// Whether each slice goes into a file of its own, `OUT.000000` and so on.
     pub split: bool,
     /// The time, for the certificates' validity.
@@ -47,7 +50,8 @@ pub fn encrypt(what: &Encrypt<'_>, recipients: &Recipients, events: &dyn Events)
     let result = match what.profile {
         Profile::Cms => {
             let emit = |slice: &[u8]| writer.write_slice(slice);
-            cms::encrypt(source, recipients, StreamKind::File, what.slice_size, emit, &|bytes| events.progress(bytes))
+            let progress = |bytes| events.progress(bytes);
+            cms::encrypt(source, recipients, StreamKind::File, what.slice_size, what.threads, emit, &progress)
         }
         Profile::Smime => {
             events.warn(Warning::WritingUnauthenticated);

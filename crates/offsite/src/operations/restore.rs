@@ -1,7 +1,7 @@
 //! `restore`: a backup's slices to files, to a tar, or to the bytes of a stream or a file.
 //!
 //! The rows of the index are put into the order of the plan, and become jobs: a frame with the
-//! members in it, or a part of a large file. As many threads as there are cores take them; each
+//! members in it, or a part of a large file. Several threads take them; each
 //! opens slices through a cache that all share, decompresses, compares each member with what the
 //! index says of it, and unpacks it where it lies. Slices that will be wanted are opened ahead.
 //!
@@ -95,6 +95,8 @@ pub struct Restore<'a> {
     pub keep_going: bool,
     /// A folder for temporary files.
     pub folder: &'a Path,
+    /// How many threads decompress and write.
+    pub threads: NonZero<usize>,
 }
 
 /// Where to.
@@ -325,9 +327,6 @@ fn make_target(path: &Path, existing: Existing) -> Result<()> {
     }
 }
 
-/// Most threads that decompress: beyond that, the file system is what takes the time.
-const THREADS: usize = 8;
-
 /// Most entries and places in jobs that wait: some 2 MiB.
 const WAITING: usize = 16 << 10;
 
@@ -368,11 +367,12 @@ impl<S: Slices> Run<'_, S> {
         Ok(restored)
     }
 
-    /// Does all jobs, on all cores; with `out`, writes what comes of them in order.
+    /// Does all jobs; with `out`, writes what comes of them in order.
     fn run(&self, goal: Goal<'_>, out: Option<&mut dyn Write>, ready: Ready) -> Result<Restored> {
         let Ready { mut order, names, end, stream, entries } = ready;
+        let threads = self.what.threads.get();
         let common = Common {
-            cache: Cache::new(self.slices),
+            cache: Cache::new(self.slices, threads as u64),
             goal,
             names,
             marks: order.marks(),
@@ -380,7 +380,6 @@ impl<S: Slices> Run<'_, S> {
             keep_going: self.what.keep_going,
             lost: AtomicU64::new(0),
         };
-        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS);
         let flow = Flow {
             common: &common,
             queue: Queue::new(WAITING),

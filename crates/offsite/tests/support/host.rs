@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
+use std::num::NonZero;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -194,6 +195,7 @@ impl Host {
             wait: false,
             signing_key: &self.path("signing-key.pem"),
             slice_size: self.slice_size,
+            threads: NonZero::<usize>::MIN.saturating_add(1),
             reuse_for: u64::try_from(self.reuse_for.whole_seconds()).unwrap(),
             full: self.full,
             ignored: Ignored::default(),

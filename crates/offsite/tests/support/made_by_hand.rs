@@ -15,6 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::mem::discriminant;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use offsite::archive::header::END;
@@ -416,7 +417,7 @@ impl HandMade {
             slices.push(slice.to_vec());
             Ok(())
         };
-        cms::encrypt(input, &self.recipients, kind, self.slice_size, emit, &|_| {}).unwrap();
+        cms::encrypt(input, &self.recipients, kind, self.slice_size, NonZero::<usize>::MIN, emit, &|_| {}).unwrap();
         (0..).zip(slices).map(|(number, slice)| self.put(backup, file(number), &slice)).collect()
     }
 

@@ -1,5 +1,6 @@
 //! Restoring with offsite what stock tools restore as well.
 
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -50,7 +51,12 @@ fn restore(store: &Path, private: &Path, backup: BackupId, to: To<'_>) -> Result
     let heard = Heard::default();
     let found = choose(&*store, &Scope::default(), Which::Id(backup), &Pins::default(), &heard)?;
     let backup = Backup::open(&*store, &key, &found)?;
-    let what = Restore { paths: &[], keep_going: false, folder: &std::env::temp_dir() };
+    let what = Restore {
+        paths: &[],
+        keep_going: false,
+        folder: &std::env::temp_dir(),
+        threads: NonZero::<usize>::MIN.saturating_add(1),
+    };
     restore_backup(&what, to, &backup, &heard)
 }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Cursor;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -257,7 +258,16 @@ pub(crate) fn stream(plaintext: Vec<u8>, recipients: &Recipients, kind: StreamKi
         objects.push(slice.to_vec());
         Ok(())
     };
-    cms::encrypt(Input::Stream(Box::new(Cursor::new(plaintext))), recipients, kind, SLICE, emit, &|_| {}).unwrap();
+    cms::encrypt(
+        Input::Stream(Box::new(Cursor::new(plaintext))),
+        recipients,
+        kind,
+        SLICE,
+        NonZero::<usize>::MIN,
+        emit,
+        &|_| {},
+    )
+    .unwrap();
     objects
 }
 

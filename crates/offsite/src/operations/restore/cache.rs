@@ -20,7 +20,7 @@ const EACH_AHEAD: u64 = 16 << 20;
 /// As many slices fit in any case, however large they are.
 const FEWEST: usize = 3;
 
-/// So many jobs may have begun since one that has not taken its slice yet: more than there are threads.
+/// So many jobs may have begun since one that has not taken its slice yet, and no fewer than twice the threads.
 const JUST_BEGUN: u64 = 16;
 
 /// Most failed slices that are remembered; others fail anew.
@@ -43,6 +43,8 @@ struct State {
     clock: u64,
     /// The number of the last job that has begun.
     reached: u64,
+    /// So many jobs may have begun since one that has not taken its slice yet.
+    just_begun: u64,
     stopped: bool,
     /// How many bytes all slots may have, unless they are the fewest.
     memory: u64,
@@ -61,8 +63,8 @@ struct Slot {
 impl Slot {
     /// Whether a job will take it that has yet to begin, or has just begun. One that does not take it
     /// after all, since its file is there already, is soon passed.
-    fn is_awaited(&self, reached: u64) -> bool {
-        self.wanted_by > 0 && self.wanted_by + JUST_BEGUN > reached
+    fn is_awaited(&self, passed: u64) -> bool {
+        self.wanted_by > passed
     }
 }
 
@@ -90,7 +92,8 @@ impl<S: Slices> Drop for Held<'_, '_, S> {
 }
 
 impl<'a, S: Slices> Cache<'a, S> {
-    pub(super) fn new(slices: &'a S) -> Self {
+    /// For so many threads that take slices.
+    pub(super) fn new(slices: &'a S, threads: u64) -> Self {
         let state = State {
             slots: HashMap::new(),
             failed: HashMap::new(),
@@ -98,6 +101,7 @@ impl<'a, S: Slices> Cache<'a, S> {
             bytes: 0,
             clock: 0,
             reached: 0,
+            just_begun: JUST_BEGUN.max(2 * threads),
             stopped: false,
             memory: IN_USE + slices.at_once() as u64 * EACH_AHEAD,
         };
@@ -230,13 +234,15 @@ impl State {
     /// unused first, and then those that are awaited last. For a job that is yet to come, none that is
     /// awaited before it; 0 is one that has begun.
     fn make_room(&mut self, size: u64, job: u64) -> bool {
+        // Whoever wants the slices of these jobs has taken them.
+        let passed = self.reached.saturating_sub(self.just_begun);
         while self.slots.len() >= FEWEST && self.bytes + size > self.memory {
             let unused = self
                 .slots
                 .iter()
                 .filter(|(_, slot)| slot.opened.as_ref().is_some_and(|opened| Arc::strong_count(opened) == 1))
-                .filter(|(_, slot)| job == 0 || !slot.is_awaited(self.reached) || slot.wanted_by > job);
-            let rank = |slot: &Slot| match slot.is_awaited(self.reached) {
+                .filter(|(_, slot)| job == 0 || !slot.is_awaited(passed) || slot.wanted_by > job);
+            let rank = |slot: &Slot| match slot.is_awaited(passed) {
                 false => (false, slot.used),
                 true => (true, u64::MAX - slot.wanted_by),
             };
