@@ -13,8 +13,8 @@ use support::{KeyPair, found_in_path, needed, run, sample};
 
 const FILES: usize = 50_000;
 
-/// What a backup or a restore may have resident there, at the usual slice size.
-const MOST: u64 = 128 * MIB;
+/// What a backup or a restore may have resident there, at the usual slice size: a quarter more than measured.
+const MOST: u64 = 144 * MIB;
 
 #[test]
 #[ignore = "large: run by scripts/test"]
