@@ -177,31 +177,25 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
 #[test]
 fn help_and_version_succeed_and_every_command_has_an_example() {
     run(&mut offsite("--version")).ok();
-    for command in [
-        "keygen",
-        "key check",
-        "encrypt",
-        "decrypt",
-        "inspect",
-        "backup",
-        "restore",
-        "list",
-        "files",
-        "verify",
-        "report",
-        "drill",
-        "prune",
-        "doctor",
-        "bake",
-        "version",
-        "find",
-        "diff",
-        "recovery-script",
-    ] {
+    for command in commands("") {
+        let command = command.as_str();
         let help = run(offsite(command).arg("--help")).ok();
         let text = String::from_utf8(help.stdout).unwrap();
         assert!(text.contains(&format!("\n  offsite {command} ")), "{command}: no example in {text}");
     }
+}
+
+/// The commands that the help of `of` names, and those below them.
+fn commands(of: &str) -> Vec<String> {
+    let help = run(offsite(of).arg("--help")).ok();
+    let text = String::from_utf8(help.stdout).unwrap();
+    let listed = text.split_once("\nCommands:\n").unwrap().1.split("\n\n").next().unwrap();
+    // Text that goes on stands further in.
+    let names = listed.lines().filter_map(|line| line.strip_prefix("  ")?.split_once(' ')).map(|(name, _)| name);
+    let names = names.filter(|name| !["", "help"].contains(name)).map(|name| format!("{of} {name}").trim().to_owned());
+    let all: Vec<String> = names.flat_map(|name| if name == "key" { commands("key") } else { vec![name] }).collect();
+    assert!(!all.is_empty(), "{text}");
+    all
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use offsite::cms::{self, Certificate};
@@ -145,7 +146,9 @@ fn store(
     let source = OpenStore::new(arguments, progress)?;
     let found = operations::list(&*source.store, &source.scope, &source.pins, progress)?;
     let keys = std::slice::from_ref(key);
-    let what = Drill { store: &*source.store, keys, extent: Extent::Plan, folder: Path::new("/var/tmp") };
+    // Nothing is restored: one thread is enough, and no folder is used.
+    let threads = NonZero::<usize>::MIN;
+    let what = Drill { store: &*source.store, keys, extent: Extent::Plan, folder: Path::new("/var/tmp"), threads };
     let mut worst = None;
     for found in found.iter().filter(|found| found.trust != Verdict::NotPinned) {
         let drilled = drill(&what, found, progress);
