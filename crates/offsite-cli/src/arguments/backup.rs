@@ -26,7 +26,8 @@ use crate::arguments::values::{PlaceArgument, duration, place, rate, slice_size}
   offsite backup -r acme-cert.pem -r failsafe-cert.pem --to /mnt/disk/backups /etc /srv
   offsite backup -r acme-cert.pem --to /mnt/disk/backups --set db --exec db.sql -- pg_dumpall
 
-Neither --ping nor --metrics tells of a --dry-run. A command that fails leaves no backup. The exit code of what writes into --stdin is not seen.
+A command that fails leaves no backup. The exit code of what writes into --stdin is not seen. Neither --ping
+nor --metrics tells of a --dry-run.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 something could not be read.")]
 pub(crate) struct Backup {
