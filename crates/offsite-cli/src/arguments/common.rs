@@ -12,7 +12,7 @@ use offsite::operations::backups::Which;
 use offsite::store::Location;
 use time::OffsetDateTime;
 
-use crate::arguments::values::{PlaceArgument, day_or_moment, moment, place, store, threads, which};
+use crate::arguments::values::{PlaceArgument, day_or_moment, moment, period, place, store, threads, which};
 
 /// A store to put into, as whom and for whom.
 #[derive(Args)]
@@ -54,6 +54,18 @@ pub(crate) struct FromStore {
     /// first moment of that day (UTC): what was put later is not there
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(crate) store_as_of: Option<OffsetDateTime>,
+}
+
+/// What a store must hold.
+#[derive(Args)]
+pub(crate) struct Expected {
+    /// The latest backup of each set must not be older than this: 26h, 8d, 2w
+    #[arg(long, value_name = "TIME", value_parser = period)]
+    pub(crate) max_age: Option<u64>,
+    /// Backups older than this may have been removed by rule: what is missing of them is no finding. What is there
+    /// must be right
+    #[arg(long, value_name = "TIME", value_parser = period)]
+    pub(crate) retention: Option<u64>,
 }
 
 /// One backup of a store, and the key that opens it.

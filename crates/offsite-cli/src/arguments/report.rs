@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use offsite::files::Place;
 
-use crate::arguments::common::FromStore;
-use crate::arguments::values::{PlaceArgument, period, place};
+use crate::arguments::common::{Expected, FromStore};
+use crate::arguments::values::{PlaceArgument, place};
 
 /// Write a page that shows the state of a store; needs no key
 ///
@@ -24,14 +24,10 @@ drill of a set has failed.")]
 pub(crate) struct Report {
     #[command(flatten)]
     pub(crate) store: FromStore,
-    /// The latest backup of each set must not be older than this: 26h, 8d, 2w
-    #[arg(long, value_name = "TIME", value_parser = period)]
-    pub(crate) max_age: Option<u64>,
-    /// Backups older than this may have been removed by rule: what is missing of them is no finding
-    #[arg(long, value_name = "TIME", value_parser = period)]
-    pub(crate) retention: Option<u64>,
+    #[command(flatten)]
+    pub(crate) expected: Expected,
     /// Compare with what `offsite verify --seen FILE` remembers, which is only read
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "store_as_of")]
     pub(crate) seen: Option<PathBuf>,
     /// Folder of reports that `offsite drill --report` has left: tells when each set was last drilled, and by which
     /// keys. Of more than 1000 the last are read

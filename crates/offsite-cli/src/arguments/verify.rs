@@ -6,8 +6,7 @@ use std::str::FromStr;
 use clap::Args;
 use offsite::operations::verify::{FindingId, NotAFindingId};
 
-use crate::arguments::common::{FromStore, Ping};
-use crate::arguments::values::period;
+use crate::arguments::common::{Expected, FromStore, Ping};
 
 /// Verify that a store holds what its backups need; needs no key
 ///
@@ -25,13 +24,8 @@ Exit codes: 0 nothing found, 1 failed, 2 wrong usage, 4 something is wrong in th
 pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) store: FromStore,
-    /// The latest backup of each set must not be older than this: 26h, 8d, 2w
-    #[arg(long, value_name = "TIME", value_parser = period)]
-    pub(crate) max_age: Option<u64>,
-    /// Backups older than this may have been removed by rule: what is missing of them is no finding. What is there must
-    /// be right
-    #[arg(long, value_name = "TIME", value_parser = period)]
-    pub(crate) retention: Option<u64>,
+    #[command(flatten)]
+    pub(crate) expected: Expected,
     /// Get so many percent of the objects, chosen at random, and compare their SHA-256; all of them without a
     /// number
     #[arg(long, value_name = "PERCENT", num_args = 0..=1, default_missing_value = "100",
@@ -39,7 +33,7 @@ pub(crate) struct Verify {
     pub(crate) data: Option<u8>,
     /// Remember in FILE what is there, and find what vanishes or becomes another; it is made where there is none.
     /// Without --signer those who signed what was seen are trusted. A finding is told again until it is accepted
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "store_as_of")]
     pub(crate) seen: Option<PathBuf>,
     /// A finding that is known and dealt with, by its id; or all
     #[arg(long, value_name = "ID", requires = "seen")]

@@ -46,8 +46,8 @@ pub(crate) fn run(arguments: &arguments::Report) -> Result<(), Failure> {
         scope: &source.scope,
         pins: &source.pins,
         now,
-        max_age: arguments.max_age.map(seconds),
-        retention: arguments.retention.map(seconds),
+        max_age: arguments.expected.max_age.map(seconds),
+        retention: arguments.expected.retention.map(seconds),
         data: None,
         events: &progress,
     };

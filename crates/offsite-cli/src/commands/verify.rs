@@ -50,10 +50,6 @@ struct FindingReport {
 }
 
 pub(crate) fn run(arguments: &arguments::Verify) -> Result<(), Failure> {
-    if arguments.seen.is_some() && arguments.store.store_as_of.is_some() {
-        let text = "what a bucket held at another time cannot be compared with what was seen since".to_owned();
-        return Err(Failure::Usage { text, hint: "leave out --store-as-of, or --seen" });
-    }
     monitor::begin("verify", address(&arguments.ping)?, None);
     let progress = Progress::silent();
     let mut seen = seen(arguments)?;
@@ -70,8 +66,8 @@ pub(crate) fn run(arguments: &arguments::Verify) -> Result<(), Failure> {
         scope: &source.scope,
         pins: &source.pins,
         now: OffsetDateTime::now_utc(),
-        max_age: arguments.max_age.map(seconds),
-        retention: arguments.retention.map(seconds),
+        max_age: arguments.expected.max_age.map(seconds),
+        retention: arguments.expected.retention.map(seconds),
         data,
         events: &progress,
     };
