@@ -23,6 +23,8 @@ pub struct Certificate {
     pub(crate) issuer_and_serial: Vec<u8>,
     /// The subjectKeyIdentifier extension, if there is one.
     pub(crate) key_identifier: Option<Vec<u8>>,
+    /// Whether its keyUsage extension says that the key is for no kind of encryption.
+    pub(crate) signs_only: bool,
     /// SubjectPublicKeyInfo, whole.
     pub(crate) public_key_info: Vec<u8>,
     pub(crate) public_key: PublicKey,
@@ -155,14 +157,15 @@ impl Certificate {
         let public_key_info = fields.expect(der::SEQUENCE)?;
         fields.optional(der::context(1))?;
         fields.optional(der::context(2))?;
-        let key_identifier = match fields.optional(der::context_constructed(3))? {
-            Some(extensions) => key_identifier(extensions)?,
-            None => None,
+        let Extensions { key_identifier, signs_only } = match fields.optional(der::context_constructed(3))? {
+            Some(extensions) => Extensions::read(extensions)?,
+            None => Extensions::default(),
         };
         Ok(Self {
             der: contents.to_vec(),
             issuer_and_serial: der::sequence(&[issuer.whole, serial.whole]),
             key_identifier,
+            signs_only,
             public_key_info: public_key_info.whole.to_vec(),
             public_key: public_key(public_key_info)?,
             subject: distinguished_name(subject),
@@ -282,19 +285,40 @@ pub(crate) fn modulus_bits(public_key: &[u8]) -> usize {
     significant.first().map_or(0, |first| significant.len() * 8 - first.leading_zeros() as usize)
 }
 
-/// The subjectKeyIdentifier among the extensions (RFC 5280 §4.2.1.2).
-fn key_identifier(extensions: Element<'_>) -> Result<Option<Vec<u8>>> {
-    let mut extensions = extensions.open().sequence()?;
-    while !extensions.is_empty() {
-        let mut extension = extensions.sequence()?;
-        let id = extension.oid()?;
-        extension.optional(der::BOOLEAN)?;
-        let value = extension.expect(der::OCTET_STRING)?;
-        if id == oid::SUBJECT_KEY_IDENTIFIER {
-            return value.open().expect(der::OCTET_STRING).map(|identifier| Some(identifier.contents.to_vec()));
+/// What of a certificate's extensions matters here.
+#[derive(Default)]
+struct Extensions {
+    key_identifier: Option<Vec<u8>>,
+    signs_only: bool,
+}
+
+/// keyEncipherment, dataEncipherment and keyAgreement in the first octet of KeyUsage's bits (RFC 5280 §4.2.1.3).
+const ENCRYPTION: u8 = 0b0011_1000;
+
+impl Extensions {
+    /// subjectKeyIdentifier and keyUsage (RFC 5280 §4.2.1.2, §4.2.1.3).
+    fn read(extensions: Element<'_>) -> Result<Self> {
+        let mut read = Self::default();
+        let mut extensions = extensions.open().sequence()?;
+        while !extensions.is_empty() {
+            let mut extension = extensions.sequence()?;
+            let id = extension.oid()?;
+            extension.optional(der::BOOLEAN)?;
+            let value = extension.expect(der::OCTET_STRING)?;
+            match id {
+                oid::SUBJECT_KEY_IDENTIFIER if read.key_identifier.is_none() => {
+                    read.key_identifier = Some(value.open().expect(der::OCTET_STRING)?.contents.to_vec());
+                }
+                oid::KEY_USAGE => {
+                    // The number of bits that do not count comes first.
+                    let bits = value.open().expect(der::BIT_STRING)?.contents.get(1).copied();
+                    read.signs_only = bits.is_some_and(|bits| bits & ENCRYPTION == 0);
+                }
+                _ => {}
+            }
         }
+        Ok(read)
     }
-    Ok(None)
 }
 
 /// UTCTime or GeneralizedTime (RFC 5280 §4.1.2.5); None for what neither form allows, since a

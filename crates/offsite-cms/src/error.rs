@@ -220,6 +220,9 @@ pub enum UsageError {
     /// Two recipients that a reader could not tell apart.
     #[error("two recipients have the same issuer and serial number ({0}), so a reader could not tell them apart")]
     SameRecipient(String),
+    /// The certificate is a signer's: its key lies where backups are made.
+    #[error("recipient {0}: this certificate is for signatures only")]
+    SignsOnly(String),
     /// The recipient cannot be used in this profile.
     #[error("recipient {0}: the smime profile is for RSA keys only")]
     NotInSmime(String),

@@ -90,6 +90,7 @@ oids! {
     ORGANIZATIONAL_UNIT = [0x55, 4, 11], "OU";
     EMAIL = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1], "emailAddress";
     SUBJECT_KEY_IDENTIFIER = [0x55, 0x1d, 14], "subjectKeyIdentifier";
+    KEY_USAGE = [0x55, 0x1d, 15], "keyUsage";
 }
 
 /// An object identifier for people: its usual name, else its numbers with dots.

@@ -30,7 +30,7 @@ impl Recipients {
     /// # Errors
     ///
     /// [`Error::Usage`] where there is none, or more than [`limits::RECIPIENTS`], or two with the
-    /// same issuer and serial number.
+    /// same issuer and serial number, or one for signatures only, such as a host's own.
     pub fn new(certificates: Vec<Certificate>) -> Result<Self> {
         if certificates.is_empty() {
             return Err(UsageError::NoRecipient.into());
@@ -41,6 +41,9 @@ impl Recipients {
         for (index, certificate) in certificates.iter().enumerate() {
             if certificates[..index].iter().any(|other| other.issuer_and_serial == certificate.issuer_and_serial) {
                 return Err(UsageError::SameRecipient(certificate.issuer_and_serial_name()).into());
+            }
+            if certificate.signs_only {
+                return Err(UsageError::SignsOnly(certificate.name()).into());
             }
         }
         Ok(Self(certificates))
