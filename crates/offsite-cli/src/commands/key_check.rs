@@ -145,6 +145,9 @@ fn store(
 ) -> Result<(), Failure> {
     let source = OpenStore::new(arguments, progress)?;
     let found = operations::list(&*source.store, &source.scope, &source.pins, progress)?;
+    if found.is_empty() && !progress.is_damaged() {
+        return Err(offsite::Error::NoBackup { host: None, set: None }.into());
+    }
     let keys = std::slice::from_ref(key);
     // Nothing is restored: one thread is enough, and no folder is used.
     let threads = NonZero::<usize>::MIN;

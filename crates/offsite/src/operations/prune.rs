@@ -125,7 +125,7 @@ pub enum Fate {
 ///
 /// # Errors
 ///
-/// [`Error::NoBackup`] where a host or set was named and has none; [`Error::Store`], by which time some of it may
+/// [`Error::NoBackup`] where there is none in the scope; [`Error::Store`], by which time some of it may
 /// have been done.
 pub fn prune(what: &Prune<'_>) -> Result<Vec<Set>> {
     let Prune { store, scope, events, .. } = what;
@@ -135,7 +135,7 @@ pub fn prune(what: &Prune<'_>) -> Result<Vec<Set>> {
         None => events.damage(&damage),
     };
     let listings = backups::listings(*store, scope, &mut stray)?;
-    if listings.is_empty() && **scope != Scope::default() {
+    if listings.is_empty() && (strays.is_empty() || **scope != Scope::default()) {
         return Err(Error::NoBackup { host: scope.host.clone(), set: scope.set.clone() });
     }
     if what.pins.is_empty() && !listings.is_empty() {
