@@ -80,9 +80,8 @@ fn row<'m>(markdown: &'m str, host: &str, set: &str) -> Vec<&'m str> {
 #[test]
 fn a_full_drill_restores_all_and_its_report_is_right() {
     let host = backed_up();
-    fs::create_dir(host.path("drills")).unwrap();
     let before = printed(&host, "find store -printf '%p %T@\n' | sort");
-    let silent = run(&mut drill(&host, "--signer signers --report drills")).ok().does_not_say("offsite");
+    let silent = run(&mut drill(&host, "--signer signers --report drills/")).ok().does_not_say("offsite");
     assert!(silent.stdout.is_empty());
     assert_eq!(printed(&host, "find store -printf '%p %T@\n' | sort"), before);
 

@@ -5,6 +5,7 @@ mod report;
 
 use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -122,6 +123,11 @@ impl Files {
             text: format!("{} is {what}", shown(path)),
             hint: "name the report's Markdown file, or a folder for it; the JSON file is named after it",
         };
+        // A name that ends so is meant as a folder's.
+        if path.as_os_str().as_bytes().ends_with(b"/") && !path.exists() {
+            let path = path.to_path_buf();
+            fs::create_dir(&path).map_err(|source| offsite::Error::File { action: "create", path, source })?;
+        }
         let markdown = match fs::metadata(path) {
             Ok(found) if found.is_dir() => path.join(format!("drill-{}.md", compact(start))),
             Ok(found) if !found.is_file() => return Err(wrong("no regular file")),
