@@ -163,6 +163,9 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
         Error::CommandFailed { .. } => Some("earlier backups are untouched; look at what the command wrote"),
         Error::WrongKey { .. } => Some("use the private key of a recipient that the backup was made for"),
         Error::Ambiguous(_) => Some("choose one with --host and --set"),
+        Error::NoBackup { host: None, set: None } => Some(
+            "is the folder or prefix right, and the disk mounted? where backups were put there are data/ and receipts/",
+        ),
         Error::NoBackup { .. } | Error::NoSuchBackup(_) | Error::NoneAsOld { .. } => {
             Some("`offsite list` shows what there is")
         }
@@ -227,6 +230,9 @@ pub(crate) fn of_store(error: &store::Error) -> Option<&'static str> {
             Some("a service without conditional puts, such as Backblaze B2, needs ?conditional=off in the location")
         }
         Reason::NoVersions => Some("--store-as-of is for buckets that keep versions"),
+        Reason::Unreachable(source) if source.kind() == io::ErrorKind::ConnectionRefused => {
+            Some("nothing listens there: look at host and port, or start the service")
+        }
         Reason::Unreachable(_) | Reason::Busy(_) => {
             Some("run it again later; where a line or proxy cuts long uploads, a smaller --slice-size may get through")
         }
@@ -238,6 +244,9 @@ fn of_cms(error: &cms::Error) -> Option<&'static str> {
     match error {
         cms::Error::Key(KeyError::PassphraseNeeded) => {
             Some("give it with --passphrase-file, or run this on a terminal")
+        }
+        cms::Error::Key(KeyError::WrongPassphrase) => {
+            Some("of --passphrase-file the first line counts, blanks included; `offsite key check` tries a passphrase")
         }
         cms::Error::Key(KeyError::NoCertificate) => {
             Some("encrypting needs a certificate (BEGIN CERTIFICATE), such as PREFIX-cert.pem of `offsite keygen`")
@@ -260,6 +269,9 @@ fn of_cms(error: &cms::Error) -> Option<&'static str> {
         cms::Error::Truncated { .. } => Some("the message is incomplete: fetch it again, or look for another copy"),
         cms::Error::Spool(_) => Some("set TMPDIR to a folder with room for the whole message"),
         cms::Error::Usage(UsageError::NoRecipient) => Some("name a certificate with -r, or in OFFSITE_RECIPIENTS"),
+        cms::Error::Usage(UsageError::SignsOnly(_)) => {
+            Some("a host's signing certificate belongs after --signer; encrypt to PREFIX-cert.pem of `offsite keygen`")
+        }
         cms::Error::Usage(UsageError::NotInSmime(_)) => Some("leave out --profile smime, or this recipient"),
         cms::Error::Usage(UsageError::Unauthenticated) => Some("leave out --strict to decrypt it all the same"),
         cms::Error::Trailing { .. } => Some("decrypt messages one at a time, each from a file of its own"),

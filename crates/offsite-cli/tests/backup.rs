@@ -198,7 +198,7 @@ fn a_dry_run_touches_nothing() {
     let told = json(&run(&mut host.backup("--dry-run --json tree --exclude c")).ok());
     let expected = serde_json::json!({
         "id": null, "dry_run": true, "files": 2, "folders": 2, "others": 1, "bytes": 1, "stored_bytes": null,
-        "errors": 0, "end": null,
+        "errors": 0, "end": null, "objects": null, "full": null,
     });
     assert_eq!(told, expected);
     run(&mut host.backup("-n tree tree2/nowhere")).fails(3).says("tree2/nowhere");

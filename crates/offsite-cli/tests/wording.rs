@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use support::{KeyPair, Run, Words, offsite, run};
+use support::{KeyPair, Run, Words, offsite, openssl, run};
 use tempfile::TempDir;
 
 /// A folder with a tree, a store to be, and two recipients.
@@ -103,12 +103,24 @@ fn what_goes_wrong_on_the_first_day_comes_with_a_way_on() {
     let desk = Desk::new();
     desk.backup("--to store tree").ok();
     desk.backup("--to store tree --full -r no.pem").fails(1).one_error().says("no.pem").says("hint: look at the path");
+    run(openssl("x509 -in signing-key.pem -out signer.pem").current_dir(desk.path())).ok();
+    desk.backup("--to store tree -r signer.pem")
+        .fails(2)
+        .one_error()
+        .says("signatures only")
+        .says("hint: a host's sign");
     desk.backup("--to store treee --full")
         .fails(1)
         .one_error()
         .says("cannot read treee")
         .says("hint: look at the path");
-    desk.backup("--to s3://bucket?endpoint=http://127.0.0.1:9 tree").fails(1).one_error().says("hint: ");
+    fs::create_dir(desk.path().join("empty")).unwrap();
+    for command in
+        ["prune --keep-within 30d", "verify", &format!("key check -k {}", KeyPair::of("p256").both.display())]
+    {
+        let empty = run(desk.offsite(command).words("--from empty")).fails(1).one_error();
+        empty.says("there is no backup").says("hint: is the folder or prefix right");
+    }
     run(&mut desk.offsite("list --from stroe")).fails(1).one_error().says("stroe").says("hint: look at the path");
     let wrong = KeyPair::of("p521").both;
     run(desk.offsite("restore --from store --into out -k").arg(wrong))

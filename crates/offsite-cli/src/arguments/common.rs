@@ -105,7 +105,7 @@ pub(crate) struct Key {
 /// How much of the machine is used.
 #[derive(Args)]
 pub(crate) struct Threads {
-    /// How many threads compress, encrypt and write, from 1 to 64; each takes memory [default: as many as this process
+    /// How many threads share the work, from 1 to 64; each takes memory [default: as many as this process
     /// has cores, up to 8]
     #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<NonZero<usize>>,
