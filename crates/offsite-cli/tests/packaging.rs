@@ -103,7 +103,7 @@ fn shells_complete_commands_and_options() {
         command.env("file", share.join("bash-completion/completions/offsite")).env("words", words);
         String::from_utf8(run(&mut command).ok().stdout).unwrap()
     };
-    assert_eq!(completed("offsite ver"), "verify\n");
+    assert_eq!(completed("offsite verif"), "verify\n");
     assert_eq!(completed("offsite backup --exclude-f"), "--exclude-from\n");
     run(Command::new("zsh").arg("-n").arg(share.join("zsh/vendor-completions/_offsite"))).ok();
     run(Command::new("fish").arg("--no-execute").arg(share.join("fish/vendor_completions.d/offsite.fish"))).ok();
