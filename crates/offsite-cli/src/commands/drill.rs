@@ -16,7 +16,7 @@ use offsite::{Events as _, Warning, shown};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::commands::{Failure, OpenStore, address, not_replaced, private_key, written};
+use crate::commands::{Failure, OpenStore, address, not_replaced, private_key, temporary_folder, written};
 use crate::terminal::{self, Progress};
 use crate::{arguments, monitor, words};
 use report::Report;
@@ -58,7 +58,7 @@ fn perform(
         Some(folder) => Extent::Into(folder),
         None => Extent::Full,
     };
-    let folder = std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from);
+    let folder = temporary_folder();
     let what = Drill { store: &**store, keys: &keys, extent, folder: &folder, threads: arguments.threads.number() };
     let mut report = Report::new(source, &what, arguments.store.store_as_of, start);
     report.add_failures(&strays);
