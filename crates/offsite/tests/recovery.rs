@@ -140,7 +140,10 @@ fn a_chain_is_restored_from_the_frames_of_all_its_runs() {
     let mut script = desk.script();
     script.arg("-s").arg(desk.write("signer.pem", set.signer_pem())).arg(set.receipt(NEWEST));
     let said = succeeds(script.arg(&private).arg(set.data(NEWEST)).arg("out"));
-    assert!(!String::from_utf8_lossy(&said.stderr).contains("not proven"));
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.starts_with("RECOVER.sh: done, in ./out: ") && !said.contains("not proven"), "{said}");
+    let signer = desk.path("signer.pem");
+    assert!(said.ends_with(&format!(" bytes, all verified, signed by the signer in {}\n", signer.display())), "{said}");
     same_tree(tree.path(), &desk.path("out"));
     desk.is_tidy();
     restores::restores(&set.store(), &private, id(NEWEST), &desk.path("by offsite")).unwrap();

@@ -461,7 +461,9 @@ main() {
     open_plan
     check_plan
     restore
-    say "done: $total bytes, all verified"
+    origin='origin not proven'
+    [ -z "$signer" ] || origin="signed by the signer in $signer"
+    say "done${dir:+, in $dir}: $total bytes, all verified, $origin"
 }
 
 # All of it has been read before anything is done.
