@@ -138,6 +138,9 @@ fn of_incident(incident: &Incident) -> String {
     }
 }
 
+/// What to do where a key does not open a backup.
+pub(crate) const WRONG_KEY: &str = "use the private key of a recipient that the backup was made for";
+
 /// What to do about an error, where that is not plain.
 pub(crate) fn hint(error: &Error) -> Option<&'static str> {
     match error {
@@ -161,7 +164,7 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
             Some("after --exec NAME -- comes a program and its arguments, without a shell")
         }
         Error::CommandFailed { .. } => Some("earlier backups are untouched; look at what the command wrote"),
-        Error::WrongKey { .. } => Some("use the private key of a recipient that the backup was made for"),
+        Error::WrongKey { .. } => Some(WRONG_KEY),
         Error::Ambiguous(_) => Some("choose one with --host and --set"),
         Error::NoBackup { host: None, set: None } => Some(
             "is the folder or prefix right, and the disk mounted? where backups were put there are data/ and receipts/",

@@ -70,6 +70,14 @@ fn it_says_which_backups_a_key_opens_and_as_whom() {
         [("default", false, None), ("default", true, Some("CN=p384")), ("theirs", true, Some("CN=p384"))]
     );
 
+    // One line tells that a key is the wrong one, however many backups there are.
+    run(host.bash("openssl pkcs8 -topk8 -nocrypt -in \"$KEY\" -out stranger.pem").env("KEY", KeyPair::of("p521").key))
+        .ok();
+    let wrong = run(&mut check(&host, "stranger.pem", signers)).fails(4).one_error();
+    let wrong =
+        wrong.says("plan.p7m: ").says("; nor does it open 2 others").says("hint: use the private key of a recip");
+    assert!(opens(&host::json(&wrong)).iter().all(|(_, opens, _)| !opens));
+
     // Little is read for it: no slice need be there, and the plan must.
     run(&mut host.bash("rm store/data/here/default/*/slice-*")).ok();
     let told = run(&mut check(&host, "key.pem", "--signer signers --set default")).ok().does_not_say("offsite");

@@ -153,10 +153,12 @@ fn store(
     let threads = NonZero::<usize>::MIN;
     let what = Drill { store: &*source.store, keys, extent: Extent::Plan, folder: Path::new("/var/tmp"), threads };
     let mut worst = None;
+    let mut refused = Refused::default();
     for found in found.iter().filter(|found| found.trust != Verdict::NotPinned) {
         let drilled = drill(&what, found, progress);
         for failure in drilled.failures.first() {
-            terminal::error(&format!("{}/{}: {failure}", found.name.host, found.name.set));
+            let text = format!("{}/{}: {failure}", found.name.host, found.name.set);
+            if failure.blame == Blame::Key { refused.add(text) } else { terminal::error(&text) }
         }
         worst = worst.max(drilled.failures.worst());
         reports.push(backup_report(found, &drilled));
@@ -164,10 +166,33 @@ fn store(
             break;
         }
     }
+    refused.tell();
     match worst {
         None => Ok(()),
         Some(Blame::Key | Blame::Backup) => Err(Failure::Damaged),
         Some(Blame::Store | Blame::Machine) => Err(Failure::Reported),
+    }
+}
+
+/// The backups that the key does not open. With a wrong key these are all, and the first tells why.
+#[derive(Default)]
+struct Refused {
+    first: Option<String>,
+    more: u64,
+}
+
+impl Refused {
+    fn add(&mut self, text: String) {
+        self.more += u64::from(self.first.is_some());
+        self.first.get_or_insert(text);
+    }
+
+    fn tell(self) {
+        let Some(mut text) = self.first else { return };
+        if self.more > 0 {
+            text += &format!("; nor does it open {}", words::counted(self.more, "other"));
+        }
+        terminal::error_with(&text, Some(words::WRONG_KEY));
     }
 }
 
