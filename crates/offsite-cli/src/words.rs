@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use offsite::archive::incident::{Incident, What};
+use offsite::archive::incident::What;
 use offsite::cms::{self, KeyError, SliceProblem, UsageError};
 use offsite::index::PlanError;
 use offsite::names::BackupId;
@@ -35,7 +35,7 @@ pub(crate) fn of_warning(warning: &Warning) -> String {
         Warning::PrivateKeyAmongRecipients(path) => {
             format!("{} holds a private key: on a server keep the certificate alone", shown(path))
         }
-        Warning::Entry(incident) => of_incident(incident),
+        Warning::Entry { path, what } => of_incident(&shown(path), what),
         Warning::OneRecipient => "there is one recipient only: whoever loses that key loses every backup".to_owned(),
         Warning::SignerMade { path, fingerprint } => format!(
             "made this host's signing key, {0}: keep its certificate (openssl x509 -in {0}) where backups are \
@@ -49,11 +49,9 @@ pub(crate) fn of_warning(warning: &Warning) -> String {
         Warning::ReceiptUnconfirmed(backup) => {
             format!("the run that made {backup} was interrupted at its end; whether the backup is there is not known")
         }
-        Warning::OtherStore => {
-            "this host has backed this set up before, but not to this store: is a disk not mounted, \
-             or is it a new one?"
-                .to_owned()
-        }
+        Warning::OtherStore => "this host has backed this set up before, but not to this store: is it a new one, \
+             or its location mistyped, or a disk not mounted?"
+            .to_owned(),
         Warning::ChainBroken(reason) => of_broken_chain(*reason).to_owned(),
         Warning::Full(why) => of_full(why),
         Warning::NewRecipient => "some of what is stored is not sealed to all of today's recipients, and is stored \
@@ -118,10 +116,8 @@ fn of_full(why: &WhyFull) -> String {
     format!("this backup is a full one: {why}")
 }
 
-fn of_incident(incident: &Incident) -> String {
-    let path = shown(Path::new(OsStr::from_bytes(&incident.path)));
-    let path = if incident.path.is_empty() { "/".to_owned() } else { path };
-    match &incident.what {
+fn of_incident(path: &str, what: &What) -> String {
+    match what {
         What::Unreadable { action, source } => format!("cannot {action} {path}: {source}"),
         What::AttributeUnreadable { name, source } => {
             let name = shown(Path::new(OsStr::from_bytes(name)));

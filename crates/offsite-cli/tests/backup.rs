@@ -427,6 +427,9 @@ fn what_cannot_be_read_is_named_and_the_rest_is_backed_up() {
     let partial = partial.says("cannot open tree/secret file: ").says("cannot open tree/secret folder: ");
     let partial = partial.says("2 things could not be read, so the backup is partial").does_not_say("offsite: error");
     assert_eq!(json(&partial)["errors"], 2);
+    let whole_path = host.path("tree").display().to_string();
+    let from_root = as_plain_user(&format!("backup -r cert.pem --host here --set from-root --dry-run {whole_path}"));
+    from_root.fails(3).says(&format!("cannot open {whole_path}/secret folder: "));
     let listed = json(&run(&mut host.offsite("list --json")).ok());
     assert_eq!((&listed[0]["status"], &listed[0]["errors"]), (&"partial".into(), &2.into()));
 
@@ -444,7 +447,7 @@ fn another_store_than_before_is_told() {
     let host = host_with(&["a"]);
     run(&mut host.backup("tree")).ok().does_not_say("not to this store");
     fs::rename(host.path("store"), host.path("unmounted")).unwrap();
-    run(&mut host.backup("tree")).ok().says("but not to this store: is a disk not mounted");
+    run(&mut host.backup("tree")).ok().says("but not to this store: is it a new one, or");
     run(&mut host.backup("tree")).ok().does_not_say("not to this store");
 }
 

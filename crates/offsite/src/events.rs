@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::archive::incident::Incident;
+use crate::archive::incident::What;
 use crate::damage::Damage;
 use crate::error::SignerDates;
 use crate::hashes::Fingerprint;
@@ -45,7 +45,12 @@ pub enum Warning {
     /// A recipient's file holds its private key as well, which has no business there.
     PrivateKeyAmongRecipients(PathBuf),
     /// Something happened to an entry while it was backed up.
-    Entry(Incident),
+    Entry {
+        /// The entry: from the root on, where all that is backed up was named so, else as in the archive.
+        path: PathBuf,
+        /// What happened.
+        what: What,
+    },
     /// Everything is sealed to one recipient alone.
     OneRecipient,
     /// The host's signing key was made.

@@ -73,6 +73,12 @@ impl Roots {
         paths
     }
 
+    /// Whether every path was given from the root of all folders on.
+    #[must_use]
+    pub fn are_absolute(&self) -> bool {
+        self.0.iter().all(|root| root.absolute)
+    }
+
     pub(crate) fn into_vec(self) -> Vec<Root> {
         self.0
     }

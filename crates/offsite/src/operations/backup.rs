@@ -185,7 +185,7 @@ pub fn backup(what: &Backup<'_>, source: Source, recipients: &Recipients, events
     }
     let base = beginning.reuse(memory.as_deref(), backup)?;
     let title = Title { host: what.host.clone(), set: what.set.clone(), backup, shape };
-    let tally = Tally::new(events);
+    let tally = Tally::new(events, source.is_rooted());
     let own = state::Run { backup, recipients: recipients_named };
     let key = memory.as_ref().map_or(what.chunk_key, |memory| memory.last.begun.key);
     let (journal, log) = state.begin(Begun::new(own.clone(), set_of, what.machine.to_owned(), key))?;
@@ -220,6 +220,11 @@ impl Source {
         };
         (shape, given, set_of)
     }
+
+    /// Whether everything was named from the root of all folders on.
+    fn is_rooted(&self) -> bool {
+        matches!(self, Self::Files { roots, .. } if roots.are_absolute())
+    }
 }
 
 /// What would be backed up: how many entries, and how long their contents are, nothing of which is
@@ -235,7 +240,7 @@ pub fn survey(
     closed: &[PathBuf],
     events: &dyn Events,
 ) -> Result<Counts> {
-    let tally = Tally::new(events);
+    let tally = Tally::new(events, roots.are_absolute());
     let folder = env::temp_dir();
     let mut links = HardLinks::new(&folder);
     for found in walk(roots, excludes, one_file_system, closed, &folder) {

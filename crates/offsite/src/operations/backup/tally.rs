@@ -1,5 +1,8 @@
 //! What a backup amounts to, and what happened on the way; told from several threads.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::archive::incident::Incident;
@@ -11,6 +14,8 @@ use crate::receipt::{Counts, limits};
 /// Counts, and passes on what is to be told.
 pub(super) struct Tally<'a> {
     events: &'a dyn Events,
+    /// Whether archive paths, with a slash before them, are this machine's.
+    rooted: bool,
     files: AtomicU64,
     folders: AtomicU64,
     others: AtomicU64,
@@ -19,15 +24,26 @@ pub(super) struct Tally<'a> {
 }
 
 impl<'a> Tally<'a> {
-    pub(super) fn new(events: &'a dyn Events) -> Self {
+    pub(super) fn new(events: &'a dyn Events, rooted: bool) -> Self {
         let [files, folders, others, bytes, errors] = Default::default();
-        Self { events, files, folders, others, bytes, errors }
+        Self { events, rooted, files, folders, others, bytes, errors }
     }
 
     /// Something happened to an entry.
     pub(super) fn incident(&self, incident: Incident) {
         self.errors.fetch_add(u64::from(incident.is_loss()), Ordering::Relaxed);
-        self.events.warn(Warning::Entry(incident));
+        let path = self.named(incident.path);
+        self.events.warn(Warning::Entry { path, what: incident.what });
+    }
+
+    /// An archive path, as people know the entry.
+    fn named(&self, mut path: Vec<u8>) -> PathBuf {
+        if self.rooted {
+            path.insert(0, b'/');
+        } else if path.is_empty() {
+            path.push(b'.');
+        }
+        OsString::from_vec(path).into()
     }
 
     /// An entry is stored.
