@@ -89,6 +89,19 @@ pub(crate) fn ask_for_json_log(arguments: impl Iterator<Item = OsString>) -> boo
     is_pair || ours.iter().any(|argument| argument == "--log-format=json")
 }
 
+/// The command that arguments name which cannot be read, as far as they do.
+pub(crate) fn named(arguments: impl Iterator<Item = OsString>) -> String {
+    let offsite = Arguments::command();
+    let (mut command, mut name) = (&offsite, offsite.get_name().to_owned());
+    for argument in arguments.skip(1) {
+        if let Some(below) = command.find_subcommand(&argument) {
+            command = below;
+            name = format!("{name} {}", below.get_name());
+        }
+    }
+    name
+}
+
 #[derive(Subcommand)]
 pub(crate) enum Command {
     Keygen(Keygen),
@@ -137,3 +150,11 @@ mod tests {
         <Arguments as clap::CommandFactory>::command().debug_assert();
     }
 }
+
+    #[test]
+    fn the_command_that_is_named() {
+        let named = |line: &str| named(line.split(' ').map(OsString::from));
+        assert_eq!(named("offsite backup --tto store list"), "offsite backup");
+        assert_eq!(named("offsite --log-format json key check -k"), "offsite key check");
+        assert_eq!(named("/usr/local/bin/backup frobnicate"), "offsite");
+    }

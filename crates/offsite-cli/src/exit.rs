@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use offsite::Error;
 use offsite::operations::restore;
 
-use crate::{terminal, words};
+use crate::{arguments, terminal, words};
 
 /// Everything that was asked for is done.
 pub(crate) const DONE: u8 = 0;
@@ -39,13 +39,18 @@ pub(crate) fn of_restore(error: &restore::Error) -> u8 {
     }
 }
 
-/// What clap says, in its own words: help and version succeed, an error begins as all of ours.
+/// What clap says: help and version succeed, an error looks as all of ours.
 pub(crate) fn of_usage(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
-    let is_error = text.starts_with("error: ");
+    if let Some(text) = text.strip_prefix("error: ") {
+        let (message, tip) = message_and_tip(text);
+        let help = || format!("`{} --help` has the options, and examples", arguments::named(std::env::args_os()));
+        terminal::error_with(&message, Some(&tip.unwrap_or_else(help)));
+        return USAGE.into();
+    }
     // Without a command clap shows the help, as an error.
-    if is_error || error.use_stderr() && terminal::logs_json() {
-        terminal::error(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
+    if error.use_stderr() && terminal::logs_json() {
+        terminal::error(text.trim_end());
         return USAGE.into();
     }
     match error.print() {
@@ -53,4 +58,16 @@ pub(crate) fn of_usage(error: &clap::Error) -> ExitCode {
         Ok(()) => DONE.into(),
         Err(_) => FAILED.into(),
     }
+}
+
+/// Of an error as clap writes it, what is wrong, on one line, and its tip, if it has any: below follow the usage and
+/// where to find more.
+fn message_and_tip(text: &str) -> (String, Option<String>) {
+    let mut lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
+    let first = lines.next().unwrap_or_default();
+    // What is missing, or what there is to choose from.
+    let items: Vec<&str> = lines.collect();
+    let message = format!("{first} {}", items.join(", ")).trim_end().to_owned();
+    let tips: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("  tip: ")).collect();
+    (message, (!tips.is_empty()).then(|| tips.join("; ")))
 }

@@ -137,6 +137,10 @@ fn of_incident(path: &str, what: &What) -> String {
 /// What to do where a key does not open a backup.
 pub(crate) const WRONG_KEY: &str = "use the private key of a recipient that the backup was made for";
 
+/// How a pattern is written that is none yet.
+pub(crate) const PATTERNS: &str =
+    "patterns are as in .gitignore: a backslash takes what follows it as it is, '\\[' for a file named [";
+
 /// What to do about an error, where that is not plain.
 pub(crate) fn hint(error: &Error) -> Option<&'static str> {
     match error {
@@ -170,6 +174,7 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
         Error::NoBackup { .. } | Error::NoSuchBackup(_) | Error::NoneAsOld { .. } => {
             Some("`offsite list` shows what there is")
         }
+        Error::Glob { .. } => Some(PATTERNS),
         Error::NoGlob => Some("name what to look for, such as fstab, '*.conf' or /etc/fstab"),
         Error::NoSuchFinding(_) => Some("`offsite verify --seen FILE` shows each finding's id before it"),
         Error::SeenMeanwhile(_) => Some("run it again; one after the other, or each with a file of its own"),

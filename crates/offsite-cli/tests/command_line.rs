@@ -175,6 +175,43 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
 }
 
 #[test]
+fn what_cannot_be_read_looks_as_every_other_error() {
+    let help = |command: &str| format!("`offsite {command} --help` has the options, and examples");
+    let missing = |options: &str| format!("the following required arguments were not provided: {options}");
+    for (line, error, hint) in [
+        (
+            "backup --wiat",
+            "unexpected argument '--wiat' found".to_owned(),
+            "a similar argument exists: '--wait'".to_owned(),
+        ),
+        ("backup -r x", missing("--to <STORE>, <PATH>..."), help("backup")),
+        ("--log-format text key check", missing("--key <PRIVATE>"), help("key check")),
+        (
+            "inspekt",
+            "unrecognized subcommand 'inspekt'".to_owned(),
+            "a similar subcommand exists: 'inspect'".to_owned(),
+        ),
+        (
+            "encrypt --profile pgp",
+            "invalid value 'pgp' for '--profile <PROFILE>' [possible values: cms, smime]".to_owned(),
+            help("encrypt"),
+        ),
+        (
+            "restore --from x -k k --into a --stdout",
+            "the argument '--into <DIR>' cannot be used with '--stdout'".to_owned(),
+            help("restore"),
+        ),
+    ] {
+        let told = run(offsite(line).env_remove("OFFSITE_STORE")).fails(2);
+        assert_eq!(told.stderr, format!("offsite: error: {error}\noffsite: hint: {hint}\n"), "{line}");
+    }
+    let json = run(&mut offsite("verify --log-format json --x")).fails(2);
+    let line: serde_json::Value = serde_json::from_str(&json.stderr).unwrap();
+    assert_eq!(line["message"], "unexpected argument '--x' found");
+    assert!(line["hint"].is_string(), "{line}");
+}
+
+#[test]
 fn help_and_version_succeed_and_every_command_has_an_example() {
     run(&mut offsite("--version")).ok();
     for command in commands("") {

@@ -92,8 +92,29 @@ fn wrong_usage_of_backup_says_what_is_meant() {
     desk.backup("--to store --exec db.sql -- /no/such").fails(1).one_error().says("hint: after --exec NAME --");
     desk.backup("--to disk/store tree").fails(1).one_error().says("there is no disk, ").says("mounted?");
     desk.backup("--to gs://bucket/p tree").fails(2).says("gs: locations are not known");
-    desk.backup("--to store ../tree").fails(2).one_error().says("'..'");
-    desk.backup("--to store tree tree/file").fails(2).one_error().says("overlap");
+    desk.backup("--to store ../tree").fails(2).one_error().says("'..'").says("hint: a backup keeps paths as they are");
+    desk.backup("--to store tree tree/file")
+        .fails(2)
+        .one_error()
+        .says("overlap")
+        .says("hint: name the upper one alone");
+    let mut empty = desk.offsite("backup --host web-1 --to store -r no.pem");
+    run(empty.arg("")).fails(2).one_error().says("'' is no path").says("hint: name files and folders");
+    desk.backup("--to store --exclude [ tree")
+        .fails(2)
+        .one_error()
+        .says("'['")
+        .says("hint: patterns are as in .gitignore");
+    desk.backup("--to store --exclude \\[ tree -n").ok();
+    desk.backup("--to store --exclude-from no tree")
+        .fails(2)
+        .one_error()
+        .says("no: ")
+        .says("hint: --exclude-from takes");
+    desk.backup("--to store --exclude-if-present a/b tree")
+        .fails(2)
+        .one_error()
+        .says("hint: --exclude-if-present takes");
     desk.backup("--to store").fails(2).says("PATH");
     assert_eq!(desk.receipts(), 0);
 }

@@ -6,8 +6,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use offsite::archive::excludes::{ExcludeRules, Excludes};
-use offsite::archive::roots::Roots;
+use offsite::archive::excludes::{ExcludeRules, Excludes, ExcludesError};
+use offsite::archive::roots::{Roots, RootsError};
 use offsite::files::Place;
 use offsite::operations::backup::{Backup, Ignored, Source, Summary, backup, survey};
 use offsite::plan::StreamName;
@@ -87,8 +87,8 @@ fn source(arguments: &arguments::Backup, state: &Path) -> Result<(Source, Option
         Some(list) => paths_from(&arguments::PlaceArgument::or_standard(Some(list)))?,
         None => arguments.arguments.iter().map(PathBuf::from).collect(),
     };
-    let wrong = |text: String| Failure::Usage { text, hint: "`offsite backup --help` has examples" };
-    let roots = Roots::new(&paths).map_err(|error| wrong(error.to_string()))?;
+    let roots =
+        Roots::new(&paths).map_err(|error| Failure::Usage { text: error.to_string(), hint: of_roots(&error) })?;
     any_is_there(&paths)?;
     let rules = ExcludeRules {
         patterns: &arguments.exclude,
@@ -96,13 +96,38 @@ fn source(arguments: &arguments::Backup, state: &Path) -> Result<(Source, Option
         caches: arguments.exclude_caches,
         if_present: &arguments.exclude_if_present,
     };
-    let excludes = Excludes::new(&rules).map_err(|error| wrong(error.to_string()))?;
+    let excludes =
+        Excludes::new(&rules).map_err(|error| Failure::Usage { text: error.to_string(), hint: of_excludes(&error) })?;
     let mut closed = vec![state.to_path_buf()];
     if let Location::Directory(store) = &arguments.store.to {
         closed.push(store.clone());
     }
     let listed = arguments.files_from0.is_some();
     Ok((Source::Files { roots, excludes, one_file_system: arguments.one_file_system, closed, listed }, None))
+}
+
+/// What to write instead of paths that cannot be stored.
+fn of_roots(error: &RootsError) -> &'static str {
+    match error {
+        RootsError::ParentFolder(_) => {
+            "a backup keeps paths as they are given: write it from the root on, as /srv/tree"
+        }
+        RootsError::Overlap(..) => "name the upper one alone: what lies below it is backed up with it",
+        RootsError::Collision(..) => {
+            "write both from the root on, or back one of them up as a set of its own: --set NAME"
+        }
+        _ => "name files and folders, such as /etc /srv",
+    }
+}
+
+/// What to write instead of excludes that cannot be used.
+fn of_excludes(error: &ExcludesError) -> &'static str {
+    match error {
+        ExcludesError::Pattern { .. } | ExcludesError::Line { .. } => words::PATTERNS,
+        ExcludesError::File { .. } => "--exclude-from takes the path of a file with a pattern on each line",
+        ExcludesError::NoName(_) => "--exclude-if-present takes a name alone, without a folder, such as .nobackup",
+        _ => "use fewer patterns, or shorter ones",
+    }
 }
 
 /// A command whose output is backed up.

@@ -14,7 +14,7 @@ pub enum RootsError {
     #[error("no path is given")]
     None,
     /// One is empty, or holds a NUL byte.
-    #[error("{} is no path", shown(.0))]
+    #[error("'{}' is no path", shown(.0))]
     NoPath(PathBuf),
     /// One leads upwards, where nothing has a name within the archive.
     #[error("{}: a path with '..' cannot be stored", shown(.0))]
