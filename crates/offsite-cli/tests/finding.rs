@@ -114,7 +114,9 @@ fn the_backup_of_a_time_is_listed_and_restored() {
         ("$(date -u -d '15 hours ago' +%FT%TZ)", "one\n"),
         ("$(date -u -d '5 hours ago' +%FT%TZ)", "another\n"),
         (today, "another\n"),
+        ("$(date -u -d '5 hours ago' +%FT%H:%M)", "another\n"),
         ("2100-01-01", "another\n"),
+        ("'2100-01-01 00:00:00'", "another\n"),
     ] {
         let script = format!(
             r#"rm -rf restored; "$OFFSITE" restore -k key.pem --as-of {as_of} --into restored 2>/dev/null; cat restored/tree/changing"#
@@ -175,7 +177,7 @@ fn what_differs_between_two_backups_is_told() {
     diff("2020-01-01 latest").fails(1).one_error().says("the oldest is ");
     diff("latest latest absent").fails(1).says("not in the backup: absent");
     diff("latest").fails(2);
-    diff("latest newest").fails(2).says("not an id, a time such as 2026-11-23T07:45:00Z, or latest");
+    diff("latest newest").fails(2).says("not an id, latest, or a time such as 2026-11-23, ");
     diff("latest 20200101T000000Z-00000000").fails(1).says("there is no backup here/default/20200101T000000Z");
 }
 

@@ -50,8 +50,8 @@ pub(crate) struct FromStore {
     /// one a line
     #[arg(long = "signer", value_name = "SIGNER")]
     pub(crate) signers: Vec<OsString>,
-    /// Read what a bucket with versions held at that time, such as 2026-11-23T07:45:00Z, or 2026-11-23 for the
-    /// first moment of that day (UTC): what was put later is not there
+    /// Read what a bucket with versions held at that time, such as 2026-11-23T07:45, in UTC unless a zone follows
+    /// (+01:00), or 2026-11-23 for the first moment of that day: what was put later is not there
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(crate) store_as_of: Option<OffsetDateTime>,
 }
@@ -78,9 +78,9 @@ pub(crate) struct OneBackup {
     /// Which backup: an id, as `offsite list` shows them, or latest
     #[arg(long, value_name = "ID", default_value = "latest", value_parser = which)]
     backup: Which,
-    /// Instead: the latest backup of that time or earlier, such as 2026-11-23T07:45:00Z, or 2026-11-23 for the end of
-    /// that day (UTC). A backup is of the time when it started, or when the store says that it was put if that is
-    /// earlier
+    /// Instead: the latest backup of that time or earlier, such as 2026-11-23T07:45, in UTC unless a zone follows
+    /// (+01:00), or 2026-11-23 for the end of that day. A backup is of the time when it started, or when the store says
+    /// that it was put if that is earlier
     #[arg(long, value_name = "TIME", value_parser = day_or_moment, conflicts_with = "backup")]
     as_of: Option<OffsetDateTime>,
 }

@@ -29,7 +29,7 @@ pub(crate) struct Diff {
     #[arg(long)]
     pub(crate) json: bool,
     /// The one backup: an id, as `offsite list` shows them; latest; or a time, for the latest backup of then or earlier:
-    /// 2026-11-23T07:45:00Z, or 2026-11-23 for the end of that day (UTC)
+    /// 2026-11-23T07:45, in UTC unless a zone follows (+01:00), or 2026-11-23 for the end of that day
     #[arg(value_name = "OLD", value_parser = which_or_time)]
     pub(crate) old: Which,
     /// The other one, in the same way

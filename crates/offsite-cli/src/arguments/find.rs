@@ -31,7 +31,8 @@ pub(crate) struct Find {
     pub(crate) store: FromStore,
     #[command(flatten)]
     pub(crate) key: Key,
-    /// Only backups of that time or earlier, such as 2026-11-23T07:45:00Z, or 2026-11-23 for the end of that day (UTC)
+    /// Only backups of that time or earlier, such as 2026-11-23T07:45, in UTC unless a zone follows (+01:00), or
+    /// 2026-11-23 for the end of that day
     #[arg(long, value_name = "TIME", value_parser = day_or_moment)]
     pub(crate) as_of: Option<OffsetDateTime>,
     /// Print JSON: an array, in which names have their bytes that are not UTF-8, and %, as %XX

@@ -34,16 +34,30 @@ pub(super) fn store() -> impl TypedValueParser<Value = Location> {
     OsStringValueParser::new().try_map(|text| Location::parse(&text))
 }
 
-/// A time (RFC 3339), or the first moment of a date in UTC.
+/// What a time can look like.
+const TIMES: &str = "2026-11-23, 2026-11-23T07:45 or 2026-11-23T07:45:00+01:00";
+
+/// A time, or the first moment of a date. It is RFC 3339, of which seconds and zone can be left out; without a zone it
+/// is UTC, as everything that is printed.
 pub(super) fn moment(text: &str) -> Result<OffsetDateTime, String> {
-    let whole = if text.contains(['T', 't']) { text.to_owned() } else { format!("{text}T00:00:00Z") };
-    OffsetDateTime::parse(&whole, &Rfc3339).map_err(|_| "not a time such as 2026-11-23T07:45:00Z".to_owned())
+    let (date, time) = date_and_time(text);
+    let time = time.unwrap_or("00:00");
+    let (clock, zone) = time.split_at(time.find(['Z', 'z', '+', '-']).unwrap_or(time.len()));
+    let seconds = if clock.matches(':').count() == 1 { ":00" } else { "" };
+    let zone = if zone.is_empty() { "Z" } else { zone };
+    let whole = OffsetDateTime::parse(&format!("{date}T{clock}{seconds}{zone}"), &Rfc3339);
+    whole.map_err(|_| format!("not a time such as {TIMES}"))
 }
 
-/// A time (RFC 3339), or the last moment of a date in UTC: whoever names a day means what was there at its end.
+/// A time as [`moment`], or the last moment of a date: whoever names a day means what was there at its end.
 pub(super) fn day_or_moment(text: &str) -> Result<OffsetDateTime, String> {
     let time = moment(text)?;
-    if text.contains(['T', 't']) { Ok(time) } else { Ok(time.replace_time(Time::MAX)) }
+    if date_and_time(text).1.is_some() { Ok(time) } else { Ok(time.replace_time(Time::MAX)) }
+}
+
+/// A date, and what follows it after a T, or after a blank as `offsite list` prints it.
+fn date_and_time(text: &str) -> (&str, Option<&str>) {
+    text.split_once(['T', 't', ' ']).map_or((text, None), |(date, time)| (date, Some(time)))
 }
 
 /// A day or more, in seconds.
@@ -74,7 +88,7 @@ pub(super) fn which(text: &str) -> Result<Which, NameError> {
 /// A backup of a set, or the latest of a time.
 pub(super) fn which_or_time(text: &str) -> Result<Which, String> {
     let time = |_| day_or_moment(text).map(Which::AsOf);
-    which(text).or_else(time).map_err(|_| "not an id, a time such as 2026-11-23T07:45:00Z, or latest".to_owned())
+    which(text).or_else(time).map_err(|_| format!("not an id, latest, or a time such as {TIMES}"))
 }
 
 /// A number of bytes; K, M and G are powers of 1024.
@@ -129,17 +143,48 @@ mod tests {
     fn moments() {
         let day = moment("2026-11-23").unwrap();
         assert_eq!(moment("2026-11-23T01:00:00+01:00"), Ok(day));
-        for wrong in ["", "today", "2026-11-31", "2026-11-23T07:45", "20261123"] {
-            assert!(moment(wrong).is_err(), "{wrong}");
+        let hours = |hours| Ok(day + time::Duration::hours(hours));
+        for (text, expected) in [
+            ("2026-11-23T07:00", hours(7)),
+            ("2026-11-23T07:00:00", hours(7)),
+            ("2026-11-23T07:00Z", hours(7)),
+            ("2026-11-23t07:00:00z", hours(7)),
+            ("2026-11-23T07:00+01:00", hours(6)),
+            ("2026-11-23T07:00:00-01:00", hours(8)),
+            ("2026-11-23 07:00", hours(7)),
+            ("2026-11-23 07:00:00", hours(7)),
+            ("2026-11-23 07:00:00.000Z", hours(7)),
+            ("2026-11-23 07:00-01:00", hours(8)),
+        ] {
+            assert_eq!(moment(text), expected, "{text}");
+            assert_eq!(day_or_moment(text), expected, "{text}");
+        }
+        for wrong in [
+            "",
+            "today",
+            "2026-11-31",
+            "20261123",
+            "2026-11-23T",
+            "2026-11-23T07",
+            "2026-11-23T24:01",
+            "2026-11-23T07:45+01",
+            "2026-11-23T07:45:00 CET",
+            "2026-11-23 07:45 Z",
+            "2026-11-23  07:45",
+            " 2026-11-23",
+            "T07:45",
+            "07:45",
+        ] {
+            let expected = "not a time such as 2026-11-23, 2026-11-23T07:45 or 2026-11-23T07:45:00+01:00";
+            assert_eq!(moment(wrong), Err(expected.to_owned()), "{wrong}");
+            assert_eq!(day_or_moment(wrong), Err(expected.to_owned()), "{wrong}");
         }
     }
 
     #[test]
     fn a_date_is_meant_to_its_end() {
-        assert_eq!(day_or_moment("2026-11-23T07:45:00Z"), moment("2026-11-23T07:45:00Z"));
         let (end, next) = (day_or_moment("2026-11-23").unwrap(), moment("2026-11-24").unwrap());
         assert_eq!(end, next - time::Duration::NANOSECOND);
-        assert!(day_or_moment("yesterday").is_err());
     }
 
     #[test]
@@ -148,7 +193,8 @@ mod tests {
         assert_eq!(which_or_time(id), Ok(Which::Id(id.parse().unwrap())));
         assert_eq!(which_or_time("latest"), Ok(Which::Latest));
         assert_eq!(which_or_time("2026-11-23"), day_or_moment("2026-11-23").map(Which::AsOf));
-        assert!(which_or_time("newest").is_err());
+        assert_eq!(which_or_time("2026-11-23 07:45"), moment("2026-11-23T07:45:00Z").map(Which::AsOf));
+        assert!(which_or_time("newest").unwrap_err().starts_with("not an id, latest, or a time such as 2026-11-23, "));
     }
 
     #[test]
