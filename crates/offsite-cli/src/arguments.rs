@@ -125,7 +125,8 @@ pub(crate) enum Command {
     /// writes it beside the private key; the same script serves everyone.
     #[command(after_help = "Examples:
   offsite recovery-script >RECOVER.sh
-  sh RECOVER.sh acme-PRIVATE.pem copy/data/web-1/default/20261123T074500Z-7f3a9c01 restored")]
+  sh RECOVER.sh acme-PRIVATE.pem \\
+      copy/data/web-1/default/20261123T074500Z-7f3a9c01 restored")]
     RecoveryScript,
     #[command(subcommand)]
     Key(KeyCommand),
@@ -149,7 +150,6 @@ mod tests {
     fn the_command_line_is_consistent() {
         <Arguments as clap::CommandFactory>::command().debug_assert();
     }
-}
 
     #[test]
     fn the_command_that_is_named() {
@@ -158,3 +158,4 @@ mod tests {
         assert_eq!(named("offsite --log-format json key check -k"), "offsite key check");
         assert_eq!(named("/usr/local/bin/backup frobnicate"), "offsite");
     }
+}

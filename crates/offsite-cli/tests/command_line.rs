@@ -222,6 +222,44 @@ fn help_and_version_succeed_and_every_command_has_an_example() {
     }
 }
 
+/// Examples are to be copied, so that they are as wide as written; all else is broken where the terminal ends.
+#[test]
+fn help_fits_a_terminal_of_80_columns() {
+    let help = |command: &str, columns: &str| {
+        let help = run(offsite(command).arg("--help").env("COLUMNS", columns)).ok();
+        String::from_utf8(help.stdout).unwrap()
+    };
+    let fits = |line: &&str| line.chars().count() <= 80;
+    for command in commands("") {
+        let wide = help(&command, "1000");
+        let (_, after) = wide.split_once("\nExample").unwrap();
+        for part in after.trim_end().split("\n\n") {
+            let (examples, prose): (Vec<_>, Vec<_>) = part.lines().partition(|line| line.starts_with("  "));
+            assert!(examples.iter().all(fits), "{command}: an example is too wide: {part}");
+            assert!(prose.len() <= 1, "{command}: prose with a line break in it: {part}");
+        }
+        // The usage that clap makes is one line, however long.
+        let narrow = help(&command, "80");
+        let wide = narrow.lines().filter(|line| !line.starts_with("Usage: ")).find(|line| !fits(line));
+        assert_eq!(wide, None, "{command}");
+    }
+}
+
+#[test]
+fn help_tells_what_a_command_takes_and_how_it_takes_it() {
+    let help = |command: &str| String::from_utf8(run(offsite(command).arg("--help")).ok().stdout).unwrap();
+    for command in ["list", "find", "verify", "report", "drill", "prune", "key check"] {
+        let help = help(command);
+        assert!(help.contains("Only backups of this host\n") && help.contains("Only backups of this set\n"), "{help}");
+        // What a bucket held at another time cannot be pruned.
+        assert_eq!(help.contains("--store-as-of"), command != "prune", "{help}");
+    }
+    for command in ["files", "diff", "restore"] {
+        let help = help(command);
+        assert!(help.contains("must be given where") && !help.contains("Only backups of this"), "{help}");
+    }
+}
+
 /// The commands that the help of `of` names, and those below them.
 fn commands(of: &str) -> Vec<String> {
     let help = run(offsite(of).arg("--help")).ok();

@@ -15,7 +15,8 @@ use crate::arguments::values::{PlaceArgument, duration, place, rate, slice_size}
 /// Everything is encrypted to the certificates: this host cannot read what it has stored. Paths are
 /// stored as given, without the leading slash. What cannot be read is named, the rest is backed up
 /// all the same, and the exit code is 3. The first backup of a set stores everything, each later one what
-/// has changed; an interrupted one is none, and the next uses what it has put.
+/// has changed; an interrupted one is none, and the next uses what it has put. Where standard error is no terminal,
+/// as under cron, success is silent.
 ///
 /// The host keeps a state and a signing key, which is made by the first backup:
 /// /var/lib/offsite and /etc/offsite/signing-key.pem for root, else below ~/.local/state and
@@ -23,10 +24,13 @@ use crate::arguments::values::{PlaceArgument, duration, place, rate, slice_size}
 #[derive(Args)]
 #[command(override_usage = usage("-r <CERT> --to <STORE> "))]
 #[command(after_help = "Examples:
-  offsite backup -r acme-cert.pem -r failsafe-cert.pem --to /mnt/disk/backups /etc /srv
-  offsite backup -r acme-cert.pem --to /mnt/disk/backups --set db --exec db.sql -- pg_dumpall
+  offsite backup -r acme-cert.pem -r failsafe-cert.pem \\
+      --to /mnt/backups /etc /srv
+  offsite backup -r acme-cert.pem --to 's3://acme-backups?region=eu-1' /etc /srv
+  offsite backup -r acme-cert.pem --to /mnt/backups --set db \\
+      --exec db.sql -- pg_dumpall
 
-A command that fails leaves no backup. The exit code of what writes into --stdin is not seen. Neither --ping
+A command that fails leaves no backup. The exit code of what writes into --stdin is not seen. Neither --ping \
 nor --metrics tells of a --dry-run.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 something could not be read.")]
@@ -101,7 +105,7 @@ pub(crate) struct Backup {
 
 /// The three forms of the command, each with what must be said.
 pub(super) fn usage(needed: &str) -> String {
-    ["<PATH>...", "--stdin <NAME>", "--exec <NAME> -- <COMMAND>..."]
+    ["<PATH>...", "--stdin <NAME>", "--exec <NAME> -- <CMD>..."]
         .map(|source| format!("offsite backup [OPTIONS] {needed}{source}"))
         .join("\n       ")
 }

@@ -21,7 +21,8 @@ use crate::arguments::values::{PlaceArgument, duration, place, rate, slice_size}
 /// No secret is baked in, and none may be: whoever has the file can read what is in it, by `OUT version`.
 #[derive(Args)]
 #[command(after_help = "Example:
-  offsite bake -r acme-cert.pem -r failsafe-cert.pem --to s3://acme-backups -o offsite-acme
+  offsite bake -r acme-cert.pem -r failsafe-cert.pem --to s3://acme-backups \\
+      -o offsite-acme
   scp offsite-acme web-1:/usr/local/bin/
   ssh web-1 offsite-acme backup /etc /srv")]
 pub(crate) struct Bake {

@@ -5,7 +5,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::thread;
 
-use clap::Args;
+use clap::{Arg, Args};
 use offsite::files::Place;
 use offsite::names::{HostName, SetName};
 use offsite::operations::backups::Which;
@@ -39,10 +39,10 @@ pub(crate) struct FromStore {
     /// Store to read from: a directory, s3://BUCKET/PREFIX or sftp://USER@HOST/PATH
     #[arg(long, value_name = "STORE", env = "OFFSITE_STORE", hide_env_values = true)]
     pub(crate) from: OsString,
-    /// Only backups of this host; must be given where one backup is meant and the store holds several
+    /// Only backups of this host
     #[arg(long)]
     pub(crate) host: Option<HostName>,
-    /// Only backups of this set; must be given where one backup is meant and the store holds several
+    /// Only backups of this set
     #[arg(long)]
     pub(crate) set: Option<SetName>,
     /// Whose backups to trust: a folder with a HOST.pem for each host; or, with --host, a file of
@@ -68,8 +68,18 @@ pub(crate) struct Expected {
     pub(crate) retention: Option<u64>,
 }
 
+/// The words of `--host` and `--set` for a command that is about one set.
+pub(super) fn of_one_set(argument: Arg) -> Arg {
+    match argument.get_id().as_str() {
+        "host" => argument.help("Whose backup is meant; must be given where the store holds those of several hosts"),
+        "set" => argument.help("Of which set; must be given where there are several"),
+        _ => argument,
+    }
+}
+
 /// One backup of a store, and the key that opens it.
 #[derive(Args)]
+#[command(mut_args(of_one_set))]
 pub(crate) struct OneBackup {
     #[command(flatten)]
     pub(crate) store: FromStore,

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::Args;
 use offsite::operations::backups::Which;
 
-use crate::arguments::common::{FromStore, Key};
+use crate::arguments::common::{FromStore, Key, of_one_set};
 use crate::arguments::values::which_or_time;
 
 /// Tell what differs between two backups of a set
@@ -14,11 +14,14 @@ use crate::arguments::values::which_or_time;
 /// changed as it is in NEW; then what it was in OLD. Compared are kind, size, time, permissions, owner and targets, as
 /// the backups' indexes have them: no content is read, and a file of the same size and time counts as unchanged.
 #[derive(Args)]
+#[command(mut_args(of_one_set))]
 #[command(after_help = "Examples:
-  offsite diff --from /mnt/backups -k acme-PRIVATE.pem 20261122T074500Z-00000002 latest
-  offsite diff --from /mnt/backups -k acme-PRIVATE.pem --host web-1 2026-10-31 2026-11-30 /etc
+  offsite diff --from /mnt/backups -k acme-PRIVATE.pem --host web-1 \\
+      20261122T074500Z-00000002 latest
+  offsite diff --from /mnt/backups -k acme-PRIVATE.pem --host web-1 \\
+      2026-10-31 2026-11-30 /etc
 
-Exit codes: 0 done, whether anything differs or not: with nothing that differs nothing is printed, and [] with --json;
+Exit codes: 0 done, whether anything differs or not: with nothing that differs nothing is printed, and [] with --json; \
 1 failed; 2 wrong usage; 4 something in the store is damaged.")]
 pub(crate) struct Diff {
     #[command(flatten)]

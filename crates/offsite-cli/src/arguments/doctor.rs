@@ -13,7 +13,7 @@ use crate::arguments::common::ToStore;
 #[command(after_help = "Example:
   offsite doctor -r acme-cert.pem -r failsafe-cert.pem --to s3://acme-backups
 
-Exit codes: 0 nothing found, 1 objects cannot be put, or something else is missing, 2 wrong usage,
+Exit codes: 0 nothing found, 1 objects cannot be put, or something else is missing, 2 wrong usage, \
 4 the credential can do what no backup needs.")]
 pub(crate) struct Doctor {
     #[command(flatten)]

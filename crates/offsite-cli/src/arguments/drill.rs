@@ -16,10 +16,12 @@ use crate::arguments::values::which;
 /// not, and for which recipients. A backup that fails does not keep the others from being drilled.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  offsite drill --from /mnt/backups -k acme-PRIVATE.pem --signer signers/ --report drills/
-  offsite drill --from /mnt/backups -k acme-PRIVATE.pem -k failsafe-PRIVATE.pem --signer signers/ --quick
+  offsite drill --from /mnt/backups --signer signers/ -k acme-PRIVATE.pem \\
+      --report drills/
+  offsite drill --from /mnt/backups --signer signers/ -k acme-PRIVATE.pem \\
+      -k failsafe-PRIVATE.pem --quick
 
-Exit codes: 0 everything is proven, 1 failed, 2 wrong usage, 3 something could not be made or set in DIR
+Exit codes: 0 everything is proven, 1 failed, 2 wrong usage, 3 something could not be made or set in DIR \
 though all data are right, 4 something is damaged, not trusted, or does not open.")]
 pub(crate) struct Drill {
     #[command(flatten)]

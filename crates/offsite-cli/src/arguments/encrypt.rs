@@ -15,7 +15,7 @@ use crate::arguments::values::slice_size;
 #[derive(Args)]
 #[command(after_help = "Examples:
   offsite encrypt -r acme-cert.pem -o dump.sql.p7m dump.sql
-  tar cz /etc | offsite encrypt -r acme-cert.pem -r failsafe-cert.pem >etc.tgz.p7m
+  tar cz /etc | offsite encrypt -r acme-cert.pem >etc.tgz.p7m
 
 Without offsite, the file opens with (PASS holds the passphrase):
   while openssl cms -decrypt -inform DER -inkey acme-PRIVATE.pem \\

@@ -13,8 +13,9 @@ use crate::arguments::common::OneBackup;
 #[derive(Args)]
 #[command(after_help = "Examples:
   offsite files --from /mnt/backups -k acme-PRIVATE.pem
-  offsite files --from /mnt/backups -k acme-PRIVATE.pem --backup 20261123T074500Z-7f3a9c01 /etc/ssh
-  offsite files --from /mnt/backups -k acme-PRIVATE.pem --as-of 2026-10-31 /etc/ssh")]
+  offsite files --from /mnt/backups -k acme-PRIVATE.pem \\
+      --backup 20261123T074500Z-7f3a9c01 /etc/ssh
+  offsite files --from /mnt/backups -k acme-PRIVATE.pem --as-of 2026-10-31 /etc")]
 pub(crate) struct Files {
     #[command(flatten)]
     pub(crate) of: OneBackup,

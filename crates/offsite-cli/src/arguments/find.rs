@@ -19,12 +19,13 @@ use crate::arguments::values::day_or_moment;
 #[derive(Args)]
 #[command(after_help = "Examples:
   offsite find --from /mnt/backups -k acme-PRIVATE.pem fstab
-  offsite find --from /mnt/backups -k acme-PRIVATE.pem --host web-1 '/home/ann/**/*.odt'
-  offsite restore --from /mnt/backups -k acme-PRIVATE.pem --backup 20261123T074500Z-7f3a9c01 --into found /etc/fstab
+  offsite find --from /mnt/backups -k acme-PRIVATE.pem '/home/ann/**/*.odt'
+  offsite restore --from /mnt/backups -k acme-PRIVATE.pem --into found \\
+      --backup 20261123T074500Z-7f3a9c01 /etc/fstab
 
 The last line restores what the first has found, from any backup from the first to the last that are told.
 
-Exit codes: 0 done, also where nothing matches; 1 failed; 2 wrong usage; 3 there are backups that the private key
+Exit codes: 0 done, also where nothing matches; 1 failed; 2 wrong usage; 3 there are backups that the private key \
 does not open; 4 something in the store is damaged. The other backups are searched nevertheless.")]
 pub(crate) struct Find {
     #[command(flatten)]

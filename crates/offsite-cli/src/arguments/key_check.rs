@@ -24,7 +24,7 @@ pub(crate) enum KeyCommand {
   offsite key check -k acme-PRIVATE.pem --from /mnt/backups --signer signers/
   offsite key check -k acme-PRIVATE.pem dump.sql.p7m
 
-Exit codes: 0 it opens everything, 1 failed, 2 wrong usage, 4 it does not open something, or
+Exit codes: 0 it opens everything, 1 failed, 2 wrong usage, 4 it does not open something, or \
 something in the store is damaged or not trusted.")]
 pub(crate) struct KeyCheck {
     #[command(flatten)]

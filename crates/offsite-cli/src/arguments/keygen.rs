@@ -16,8 +16,8 @@ use offsite::cms::keygen::KeyType;
   offsite keygen -o acme --type p384 --no-passphrase
   offsite keygen -o acme --paper                and print acme-PAPER.html
 
-Keep PREFIX-PRIVATE.pem in a safe place, off every server: whoever has it and its passphrase reads
-every backup, and without it nobody does. PREFIX-RECOVER.sh belongs beside it. Copy PREFIX-cert.pem
+Keep PREFIX-PRIVATE.pem in a safe place, off every server: whoever has it and its passphrase reads \
+every backup, and without it nobody does. PREFIX-RECOVER.sh belongs beside it. Copy PREFIX-cert.pem \
 to the servers.")]
 pub(crate) struct Keygen {
     /// What the files' names begin with

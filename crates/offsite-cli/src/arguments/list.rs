@@ -11,7 +11,7 @@ use crate::arguments::common::FromStore;
 #[derive(Args)]
 #[command(after_help = "Examples:
   offsite list --from /mnt/backups
-  offsite list --from /mnt/backups --host web-1 --signer web-1-signer.pem --json")]
+  offsite list --from /mnt/backups --host web-1 --signer web-1.pem --json")]
 pub(crate) struct List {
     #[command(flatten)]
     pub(crate) store: FromStore,

@@ -14,14 +14,17 @@ use crate::arguments::values::period;
 /// removed. Run it away from the servers that are backed up, with a --signer for each, by a credential that they do
 /// not have.
 #[derive(Args)]
+// Whoever asks for it is told why not.
+#[command(mut_arg("store_as_of", |as_of| as_of.hide(true)))]
 #[command(after_help = "Examples:
   offsite prune --from /mnt/backups --signer signers/ --keep-within 30d
-  offsite prune --from s3://acme-backups --signer signers/ --keep-within 30d --keep-weekly 8 --keep-monthly 12 --confirm
+  offsite prune --from s3://acme-backups --signer signers/ --keep-within 30d \\
+      --keep-weekly 8 --keep-monthly 12 --confirm
 
-Days, weeks and so on are those of UTC, and only those count in which there is a backup; the newest whole one of
+Days, weeks and so on are those of UTC, and only those count in which there is a backup; the newest whole one of \
 each is kept.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the store did not let everything go, 4 something is wrong in the
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the store did not let everything go, 4 something is wrong in the \
 store, and the sets that are named are left as they are.")]
 pub(crate) struct Prune {
     #[command(flatten)]

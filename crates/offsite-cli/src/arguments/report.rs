@@ -16,10 +16,11 @@ use crate::arguments::values::{PlaceArgument, place};
 /// written whatever is found; the exit code is then 4.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  offsite report --from /mnt/backups --signer signers/ --max-age 26h -o report.html
-  offsite report --from s3://acme-backups --seen seen.json --drills drills/ -o backups.html --force
+  offsite report --from /mnt/backups --signer signers/ -o report.html
+  offsite report --from s3://acme-backups --seen seen.json --max-age 26h \\
+      --drills drills/ -o report.html --force
 
-Exit codes: 0 nothing found, 1 failed, 2 wrong usage, 4 something is wrong in the store, or the last
+Exit codes: 0 nothing found, 1 failed, 2 wrong usage, 4 something is wrong in the store, or the last \
 drill of a set has failed.")]
 pub(crate) struct Report {
     #[command(flatten)]

@@ -15,11 +15,12 @@ use crate::arguments::values::{PlaceArgument, place};
 #[command(group(ArgGroup::new("to").required(true).args(["into", "tar", "stdout", "dry_run"])))]
 #[command(after_help = "Examples:
   offsite restore --from /mnt/backups -k acme-PRIVATE.pem --into /srv/restored
-  offsite restore --from /mnt/backups -k acme-PRIVATE.pem --into /srv/restored /etc/ssh /home/ann
-  offsite restore --from /mnt/backups -k acme-PRIVATE.pem --into /srv/restored --as-of 2026-10-31 /home/ann
-  offsite restore --from /mnt/backups -k acme-PRIVATE.pem --set db --stdout | psql
+  offsite restore --from /mnt/backups -k acme-PRIVATE.pem --into /srv/restored \\
+      --as-of 2026-10-31 /etc/ssh /home/ann
+  offsite restore --from /mnt/backups -k acme-PRIVATE.pem --set db \\
+      --stdout | psql
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 something could not be made or set here though all
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 something could not be made or set here though all \
 data are right, 4 something in the store is damaged.")]
 pub(crate) struct Restore {
     #[command(flatten)]

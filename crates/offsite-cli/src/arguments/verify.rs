@@ -16,7 +16,8 @@ use crate::arguments::common::{Expected, FromStore, Ping};
 #[derive(Args)]
 #[command(after_help = "Examples:
   offsite verify --from /mnt/backups --signer signers/ --max-age 26h
-  offsite verify --from s3://acme-backups --signer signers/ --retention 180d --data 5 --json
+  offsite verify --from s3://acme-backups --signer signers/ --max-age 26h \\
+      --retention 180d --data 5
   offsite verify --from s3://acme-backups --seen seen.json --max-age 26h
   offsite verify --from s3://acme-backups --seen seen.json --accept 3f0a96c11d27
 
