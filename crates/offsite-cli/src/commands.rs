@@ -226,6 +226,9 @@ pub(crate) fn conclude(result: Result<(), Failure>, progress: &Progress) -> Resu
     if let Err(failure) = result {
         failure.report();
     }
+    if progress.has_distrusted() {
+        terminal::hint(words::DISTRUSTED);
+    }
     Err(Failure::Damaged)
 }
 

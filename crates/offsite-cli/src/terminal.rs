@@ -175,6 +175,8 @@ pub(crate) struct Progress {
     bar: ProgressBar,
     /// Whether something in a store was wrong.
     damaged: AtomicBool,
+    /// Whether a signer was not trusted.
+    distrusted: AtomicBool,
     /// How many things could not be made or set.
     problems: AtomicU64,
     /// Of these, owners that a plain user may not set.
@@ -214,6 +216,7 @@ impl Progress {
         Self {
             bar: ProgressBar::hidden(),
             damaged: AtomicBool::new(false),
+            distrusted: AtomicBool::new(false),
             problems: AtomicU64::new(0),
             owners: AtomicU64::new(0),
         }
@@ -228,6 +231,11 @@ impl Progress {
     /// Whether something in a store was wrong; it has been said.
     pub(crate) fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Relaxed)
+    }
+
+    /// Whether a signer was not trusted; it has been said.
+    pub(crate) fn has_distrusted(&self) -> bool {
+        self.distrusted.load(Ordering::Relaxed)
     }
 
     /// How many owners could not be set, since only root can. They have not been said one by one: a
@@ -261,6 +269,8 @@ impl Events for Progress {
 
     fn damage(&self, damage: &Damage) {
         self.damaged.store(true, Ordering::Relaxed);
+        let distrusted = matches!(damage.problem, offsite::damage::Problem::NotPinned(_));
+        self.distrusted.fetch_or(distrusted, Ordering::Relaxed);
         self.bar.suspend(|| error(&damage.to_string()));
     }
 }

@@ -141,6 +141,10 @@ pub(crate) const WRONG_KEY: &str = "use the private key of a recipient that the 
 pub(crate) const PATTERNS: &str =
     "patterns are as in .gitignore: a backslash takes what follows it as it is, '\\[' for a file named [";
 
+/// What to do about a signer who is not trusted.
+pub(crate) const DISTRUSTED: &str = "if it is the host's own, name it with --signer: as HOST.pem in the folder, or with \
+     --host as a file; if not, look at who else may write receipts into the store";
+
 /// What to do about an error, where that is not plain.
 pub(crate) fn hint(error: &Error) -> Option<&'static str> {
     match error {
@@ -192,6 +196,10 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
         Error::Pin { problem: PinProblem::NoHost, .. } => {
             Some("name the host with --host, or give a folder with a HOST.pem for each")
         }
+        Error::Pin { problem: PinProblem::Missing(_), .. } => Some(
+            "put the certificate of the host's signing key there, under this name; on the host: openssl x509 -in \
+             /etc/offsite/signing-key.pem",
+        ),
         _ => None,
     }
 }

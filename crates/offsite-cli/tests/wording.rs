@@ -150,6 +150,39 @@ fn what_goes_wrong_on_the_first_day_comes_with_a_way_on() {
         .says("hint: use the private key");
 }
 
+/// A set has many backups: whatever is wrong with --signer is said once, and not of each of them.
+#[test]
+fn whom_to_trust_is_missing_once() {
+    let desk = Desk::new();
+    desk.backup("--to store tree").ok();
+    desk.backup("--to store tree").ok();
+    for signer in ["nowhere.pem", "nowhere/"] {
+        for host in ["", "--host web-1"] {
+            let missing = run(desk.offsite("list --from store --signer").arg(signer).words(host)).fails(1).one_error();
+            missing.says(&format!("cannot read {signer}: No such file")).says("hint: look at the path");
+        }
+    }
+    fs::create_dir(desk.path().join("signers")).unwrap();
+    run(openssl("x509 -in signing-key.pem -out signers/web-1-signer.pem").current_dir(desk.path())).ok();
+    let is_missing = |told: Run| {
+        told.fails(1).one_error().says("signers: there is no web-1.pem in it").says("hint: put the certificate");
+    };
+    is_missing(desk.restore("--into out --signer signers"));
+    for command in ["list", "verify", "prune --keep-within 30d"] {
+        is_missing(run(desk.offsite(command).words("--from store --signer signers --host web-1")));
+    }
+    // Where it is not said which host is meant, other hosts are looked at all the same.
+    for command in ["list", "verify"] {
+        let told = run(desk.offsite(command).words("--from store --signer signers")).fails(4);
+        let told = told
+            .says("its signer is not trusted for this host")
+            .says("hint: if it is the host's own, name it with --signer");
+        assert_eq!(told.stderr.matches("name it with --signer").count(), 1, "{}", told.story());
+    }
+    fs::rename(desk.path().join("signers/web-1-signer.pem"), desk.path().join("signers/web-1.pem")).unwrap();
+    desk.restore("--into out --signer signers").ok();
+}
+
 #[test]
 fn hints_of_restore_name_options_that_it_has() {
     let desk = Desk::new();

@@ -255,6 +255,9 @@ pub enum PinProblem {
     /// A file or a fingerprint is good for one host, and none is named.
     #[error("it is good for one host only, and there may be several")]
     NoHost,
+    /// A folder of pins has no file for the host at hand.
+    #[error("there is no {0}.pem in it")]
+    Missing(HostName),
     /// The certificate's key cannot sign a receipt.
     #[error("this is no signer's certificate: its key is {kind}, a signer's is P-256")]
     NotASigner {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use offsite_cms::Certificate;
 
@@ -30,6 +30,8 @@ pub enum Verdict {
 pub struct Pins {
     /// Whether any were asked for. A folder without certificates trusts nobody.
     given: bool,
+    /// A folder that was read, which should have a file for every host.
+    folder: Option<PathBuf>,
     signers: BTreeMap<HostName, BTreeSet<Fingerprint>>,
 }
 
@@ -45,8 +47,8 @@ impl Pins {
     ///
     /// # Errors
     ///
-    /// [`Error::Pin`] where a value pins nothing, or there is no host; [`Error::File`],
-    /// [`Error::TooLarge`], [`Error::Cms`] where one cannot be read.
+    /// [`Error::Pin`] where a value pins nothing, nothing is pinned for the host at hand, or there is none;
+    /// [`Error::File`], [`Error::TooLarge`], [`Error::Cms`] where one cannot be read.
     pub fn read<'a>(values: impl IntoIterator<Item = &'a OsStr>, host: Option<&HostName>) -> Result<Self> {
         let mut pins = Self::default();
         for value in values {
@@ -56,13 +58,25 @@ impl Pins {
             if value.as_encoded_bytes().starts_with(b"sha256:") {
                 let fingerprint = value.to_str().and_then(|text| Fingerprint::from_people(text).ok());
                 pins.add(one_host()?, fingerprint.ok_or_else(|| pin(path, PinProblem::NotAFingerprint))?);
-            } else if path.is_dir() {
+            } else if fs::metadata(path).map_err(Error::file("read", path))?.is_dir() {
                 pins.read_folder(path)?;
             } else {
                 pins.read_file(path, one_host()?)?;
             }
         }
-        Ok(pins)
+        match host {
+            Some(host) => pins.require(host).map(|()| pins),
+            None => Ok(pins),
+        }
+    }
+
+    /// Sees to it that a folder of pins, if one was read, has a file for the host at hand: otherwise none of its
+    /// backups would be trusted.
+    pub(crate) fn require(&self, host: &HostName) -> Result<()> {
+        match &self.folder {
+            Some(folder) if !self.signers.contains_key(host) => Err(pin(folder, PinProblem::Missing(host.clone()))),
+            _ => Ok(()),
+        }
     }
 
     /// Trusts a signer for a host.
@@ -89,6 +103,7 @@ impl Pins {
     }
 
     fn read_folder(&mut self, folder: &Path) -> Result<()> {
+        self.folder = Some(folder.to_path_buf());
         let failed = Error::file("read", folder);
         for entry in fs::read_dir(folder).map_err(&failed)? {
             let path = entry.map_err(&failed)?.path();

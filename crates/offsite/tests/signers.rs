@@ -222,6 +222,14 @@ fn what_pins_nobody_is_an_error() {
             assert!(matches!(error, Error::Cms { path: Some(_), source: cms::Error::Key(_) }), "{error}");
         }
     }
-    let missing = pins(folder.path().join("missing"), Some(&web_1)).unwrap_err();
-    assert!(matches!(missing, Error::File { action: "read", .. }), "{missing}");
+    for one in [Some(&web_1), None] {
+        let missing = pins(folder.path().join("missing"), one).unwrap_err();
+        assert!(matches!(missing, Error::File { action: "read", .. }), "{missing}");
+    }
+    // Of the host at hand a folder must have a file, unless another value says whom to trust.
+    file("others/web-2.pem", &signer.to_pem());
+    let others = folder.path().join("others");
+    assert_eq!(problem(others.as_os_str(), Some(&web_1)), PinProblem::Missing(web_1.clone()));
+    assert!(pins(&others, Some(&host("web-2"))).is_ok() && pins(&others, None).is_ok());
+    assert!(Pins::read([others.as_os_str(), good.as_os_str()], Some(&web_1)).is_ok());
 }

@@ -3,6 +3,8 @@
 use offsite::damage::{Damage, Problem};
 use offsite::operations::verify::{Finding, What};
 
+use crate::words;
+
 /// A word for its kind, for scripts.
 pub(super) fn kind(what: &What) -> &'static str {
     match what {
@@ -35,6 +37,7 @@ pub(super) fn remedy(finding: &Finding) -> &'static str {
             "see whether the clocks of the host and the store are right; until that time name what to restore with \
               --backup ID"
         }
+        What::Object { damage: Damage { problem: Problem::NotPinned(_), .. }, .. } => words::DISTRUSTED,
         What::Object { .. } => "look at who else may write receipts into the store, and pin signers with --signer",
         What::ReceiptMissing { .. } => {
             "where backups are removed by rule, say so with --retention; otherwise see who may delete"

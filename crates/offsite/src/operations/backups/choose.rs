@@ -32,11 +32,12 @@ pub enum Which {
 /// # Errors
 ///
 /// [`Error::NoBackup`], [`Error::NoSuchBackup`], [`Error::NoneAsOld`]; [`Error::Ambiguous`] where there are several sets in
-/// the scope; [`Error::SeveralSigners`]; [`Error::Damage`] where the backup that was asked for does not
-/// count; [`Error::Store`].
+/// the scope; [`Error::Pin`] where a folder of pins has none for its host; [`Error::SeveralSigners`];
+/// [`Error::Damage`] where the backup that was asked for does not count; [`Error::Store`].
 pub fn choose(store: &dyn store::Read, scope: &Scope, which: Which, pins: &Pins, events: &dyn Events) -> Result<Found> {
     let listings = find::listings(store, scope, &mut |stray| events.damage(&stray))?;
-    one_set(&listings, scope)?;
+    let (host, _) = one_set(&listings, scope)?;
+    pins.require(host)?;
     choose_of_set(store, &listings, which, pins, events)
 }
 
@@ -54,6 +55,7 @@ pub fn choose_two(
 ) -> Result<[Found; 2]> {
     let listings = find::listings(store, scope, &mut |stray| events.damage(&stray))?;
     let of = one_set(&listings, scope)?;
+    pins.require(of.0)?;
     let counting = read_counting(store, &listings, None, pins, events)?;
     let [one, other] = [pick(&counting, of, which[0])?.clone(), pick(&counting, of, which[1])?.clone()];
     if pins.is_empty() {
