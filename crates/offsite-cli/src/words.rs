@@ -280,6 +280,10 @@ fn of_cms(error: &cms::Error) -> Option<&'static str> {
         cms::Error::Slice { slice: 1.., .. } => {
             Some("every slice before this one is intact; another copy of the message may be whole")
         }
+        cms::Error::NotCms { .. } => Some(
+            "is this the right file? `offsite encrypt` or openssl must have written it; of a store, `offsite restore` \
+             restores backups",
+        ),
         cms::Error::Truncated { .. } => Some("the message is incomplete: fetch it again, or look for another copy"),
         cms::Error::Spool(_) => Some("set TMPDIR to a folder with room for the whole message"),
         cms::Error::Usage(UsageError::NoRecipient) => Some("name a certificate with -r, or in OFFSITE_RECIPIENTS"),

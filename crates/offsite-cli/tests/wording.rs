@@ -150,6 +150,15 @@ fn what_goes_wrong_on_the_first_day_comes_with_a_way_on() {
         .says("hint: use the private key");
 }
 
+#[test]
+fn a_file_that_is_no_message_is_asked_about() {
+    let desk = Desk::new();
+    for command in [&format!("decrypt -k {}", KeyPair::of("p256").both.display()), "inspect"] {
+        let refused = run(desk.offsite(command).arg("tree/file")).fails(1).one_error();
+        refused.says("tree/file: the input is not a CMS message").says("hint: is this the right file?");
+    }
+}
+
 /// A set has many backups: whatever is wrong with --signer is said once, and not of each of them.
 #[test]
 fn whom_to_trust_is_missing_once() {
