@@ -515,6 +515,7 @@ fn passphrases_are_asked_for_on_a_terminal() {
     let made = on_a_terminal("offsite keygen -o k --type p256", "correct horse\ncorrect horse\n", home).ok();
     let shown = String::from_utf8_lossy(&made.stdout).into_owned();
     assert!(shown.contains("passphrase") && !shown.contains("correct horse"), "{shown}");
+    assert!(shown.contains("next, on each server: offsite backup -r k-cert.pem --to STORE PATH"), "{shown}");
     assert!(String::from_utf8(read(&home.join("k-PRIVATE.pem"))).unwrap().contains("ENCRYPTED PRIVATE KEY"));
     fs::write(home.join("plaintext"), "secret").unwrap();
     run(offsite("encrypt -r k-cert.pem -o message plaintext").current_dir(home)).ok();

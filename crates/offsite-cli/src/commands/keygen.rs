@@ -1,5 +1,7 @@
 //! `offsite keygen`
 
+use std::path::Path;
+
 use offsite::operations::{self, Keygen, NewFiles};
 use offsite::shown;
 use time::OffsetDateTime;
@@ -42,6 +44,8 @@ pub(crate) fn run(arguments: &arguments::Keygen) -> Result<(), Failure> {
             shown(paper)
         ));
     }
+    let certificate = files.certificate.file_name().map_or(files.certificate.as_path(), Path::new);
+    terminal::note(&format!("next, on each server: offsite backup -r {} --to STORE PATH…", shown(certificate)));
     Ok(())
 }
 
