@@ -13,6 +13,8 @@ use support::host::{Host, json};
 use support::s3_server::{Bucket, HOST, Identity, Kind, PREFIX, S3Server};
 use support::{KeyPair, Run, Words, offsite, run};
 
+const PAGE: &str = include_str!("../../../docs/s3.md");
+
 /// A host with two recipients.
 fn host() -> Host {
     let host = Host::new();
@@ -84,6 +86,21 @@ fn a_credential_that_only_puts_into_a_bucket_with_versions_is_as_it_should_be() 
     }
 }
 
+/// docs/s3.md has a file of identities and policies for SeaweedFS. Here its bucket and its host have other names.
+#[test]
+fn the_page_sets_up_seaweedfs() {
+    let (_, rest) = PAGE.split_once("\n```json\n").unwrap();
+    let (text, _) = rest.split_once("\n```\n").unwrap();
+    let text = text.replace("acme-backups", "offsite-00").replace("web-1", HOST);
+    let server = S3Server::start_with(serde_json::from_str(&text).unwrap());
+    let bucket = server.bucket(Kind::Lock("GOVERNANCE"));
+    assert_eq!(bucket.name(), "offsite-00");
+    let fixture = Fixture { server, bucket, host: host() };
+    let done = fixture.doctor(Identity::Host, "").ok();
+    assert_eq!(checks(&report(&done), "finding"), [""; 0], "{}", done.story());
+    sees_nothing_else(&fixture);
+}
+
 #[test]
 fn a_credential_that_only_puts_into_a_plain_bucket_can_overwrite() {
     let fixture = Fixture::new(Kind::Plain);
@@ -143,8 +160,12 @@ fn where_nothing_can_be_put_nothing_else_is_tried() {
 
 #[test]
 fn nothing_else_sees_what_it_put() {
-    let fixture = Fixture::new(Kind::Versions);
-    let Fixture { bucket, host, .. } = &fixture;
+    sees_nothing_else(&Fixture::new(Kind::Versions));
+}
+
+/// Whoever backs up and restores meets nothing of what doctor has put.
+fn sees_nothing_else(fixture: &Fixture) {
+    let Fixture { bucket, host, .. } = fixture;
     fixture.doctor(Identity::Host, "").ok();
     let at = |line: &str, who: Identity| {
         let mut command = host.offsite(line);

@@ -57,6 +57,10 @@ impl Identity {
         format!("{}-secret-key", self.name())
     }
 
+    fn credentials(self) -> Value {
+        json!([{ "accessKey": self.name(), "secretKey": self.secret() }])
+    }
+
     /// The statement of this identity's policy; an administrator needs none.
     fn statement(self) -> Option<Value> {
         let (actions, resources): (&[&str], _) = match self {
@@ -99,8 +103,7 @@ fn configuration() -> Value {
     let mut policies = Vec::new();
     for identity in Identity::ALL {
         let name = identity.name();
-        let credentials = json!([{ "accessKey": name, "secretKey": identity.secret() }]);
-        let mut entry = json!({ "name": name, "credentials": credentials });
+        let mut entry = json!({ "name": name });
         if let Some(statement) = identity.statement() {
             let content = json!({ "Version": "2012-10-17", "Statement": [statement] });
             policies.push(json!({ "name": name, "content": content.to_string() }));
@@ -127,6 +130,15 @@ impl S3Server {
     /// A server of one's own, to stop and start.
     #[track_caller]
     pub(crate) fn start() -> Arc<Self> {
+        Self::start_with(configuration())
+    }
+
+    /// A server with these identities, which are [`Identity::ALL`] and get their keys, and policies.
+    #[track_caller]
+    pub(crate) fn start_with(mut configuration: Value) -> Arc<Self> {
+        for (number, identity) in Identity::ALL.into_iter().enumerate() {
+            configuration["identities"][number]["credentials"] = identity.credentials();
+        }
         let server = Self {
             ports: Ports::claim(),
             folder: super::folder(),
@@ -135,7 +147,7 @@ impl S3Server {
             probe: OnceLock::new(),
         };
         fs::create_dir(server.folder.path().join("data")).expect("a folder is made");
-        fs::write(server.folder.path().join("s3.json"), configuration().to_string()).expect("a file is written");
+        fs::write(server.folder.path().join("s3.json"), configuration.to_string()).expect("a file is written");
         server.start_again();
         let server = Arc::new(server);
         let bucket = Bucket { server: Arc::clone(&server), name: "probe".to_owned() };
