@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 
-VIEWS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark")]
+VIEWS = [(width, scheme) for width in (1280, 900, 390) for scheme in ("light", "dark")]
 PATIENCE = 120
 # So many of the details are looked at: of very many, all are alike.
 OPEN = 40
@@ -29,10 +29,14 @@ MEASURE = r"""
   const cards = getComputedStyle(document.querySelector('.sets tbody tr') ?? document.body).display === 'grid';
   // In a box that scrolls, or heard and not seen.
   const inBox = element => element.closest('.box') || (cards && element.closest('.sets thead'));
+  // What a bar for scrolling leaves.
+  const room = document.documentElement.clientWidth;
   const wide = [...document.querySelectorAll('body *')].filter(element => {
     const box = element.getBoundingClientRect();
-    return !inBox(element) && box.width > 0 && (box.right > innerWidth + 0.5 || box.left < -0.5);
+    return !inBox(element) && box.width > 0 && (box.right > room + 0.5 || box.left < -0.5);
   });
+  const scrolling = [...document.querySelectorAll('.box')].filter(box =>
+    box.checkVisibility() && box.scrollWidth > box.clientWidth + 1);
   const numbers = colour => colour.match(/[\d.]+/g).map(Number);
   const light = ([r, g, b]) => {
     const [x, y, z] = [r, g, b].map(v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
@@ -60,8 +64,9 @@ MEASURE = r"""
   return {
     title: document.title,
     scrollWidth: document.documentElement.scrollWidth,
-    innerWidth,
+    innerWidth, room,
     wide: wide.slice(0, 5).map(tell),
+    scrolling: scrolling.slice(0, 5).map(tell),
     texts: texts.length,
     contrast: worst(texts)[0], contrastOf: tell(worst(texts)[1]),
     marks: marks.length,
@@ -248,17 +253,21 @@ def main():
                     pictures=pictures, linkOpens=opened)
         report["views"].append(view)
     browser.show(page, 1280, "light")
+    # A medium that is emulated counts on paper as well.
+    browser.media("", "light")
     printed = base64.b64decode(browser.call("Page.printToPDF", preferCSSPageSize=True)["data"])
     (folder / "page.pdf").write_bytes(printed)
     # As wide as what is printed of A4: 210 mm, less 12 mm on each side.
     browser.call("Emulation.setDeviceMetricsOverride", width=703, height=1000, deviceScaleFactor=1, mobile=False)
     browser.media("print", "dark")
+    browser.evaluate(f"[...document.querySelectorAll('details')].slice(0, {OPEN}).forEach(one => one.open = true)")
     print_view = browser.evaluate(MEASURE)
     browser.screenshot(folder / "print-top.png", whole=False)
     report["print"] = {
         "pages": len(re.findall(rb"/Type\s*/Page\b", printed)),
         "sizes": sorted({box.decode() for box in re.findall(rb"/MediaBox\s*\[([^]]*)\]", printed)}),
-        "scrollWidth": print_view["scrollWidth"], "innerWidth": print_view["innerWidth"], "wide": print_view["wide"],
+        "scrollWidth": print_view["scrollWidth"], "room": print_view["room"], "wide": print_view["wide"],
+        "scrolling": print_view["scrolling"],
         "contrast": print_view["contrast"], "ground": print_view["ground"],
     }
     browser.close()
