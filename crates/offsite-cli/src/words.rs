@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use offsite::archive::incident::What;
+use offsite::archive::unpack;
 use offsite::cms::{self, KeyError, SliceProblem, UsageError};
 use offsite::index::PlanError;
 use offsite::names::BackupId;
@@ -306,10 +307,22 @@ pub(crate) fn hint_of_restore(error: &restore::Error) -> Option<&'static str> {
         ),
         Error::NotEmpty(_) => Some("choose another folder, or go on there with --resume or --overwrite"),
         Error::NoTar | Error::NoPaths => Some("write it out with --stdout, or into a folder with --into"),
+        Error::Unpack(unpack::Error::System { source, .. }) => of_target(source.kind()),
+        Error::Write(source) => of_system(source.kind()),
         Error::NoStream | Error::NoContent(_) => Some("name one regular file, or restore with --into or --tar"),
         error if error.is_damage() => {
             Some("--keep-going restores what is whole; another backup, or another copy of the store, may have the rest")
         }
+        Error::Slice { source, .. } => hint(source),
+        _ => None,
+    }
+}
+
+/// What to do where files cannot be restored to.
+fn of_target(error: io::ErrorKind) -> Option<&'static str> {
+    match error {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some("make room, then go on with --resume"),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => of_system(error),
         _ => None,
     }
 }

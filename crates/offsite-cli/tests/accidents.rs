@@ -381,3 +381,24 @@ fn a_restore_without_room() {
     }
     assert_eq!(fs::read_to_string(host.path("clutter")).unwrap(), "");
 }
+
+/// Whoever has made room goes on, and whoever may not write there is told what to do.
+#[test]
+fn a_restore_that_is_hindered_goes_on() {
+    let script = r#"
+        mkdir target closed; mount -t tmpfs -o size=4m none target
+        backup tree
+        fails 1 restore --into target
+        mount -o remount,size=1g none target
+        restore --into target --resume
+        diff -r tree target/tree
+        chmod 555 closed
+        fails 1 setpriv --bounding-set=-dac_override "$OFFSITE" restore -k key.pem --into closed"#;
+    let said = isolated(&host(), script);
+    let after = |error: &str| {
+        let mut lines = said.stderr.lines().skip_while(|line| !line.contains(error));
+        lines.nth(1).unwrap_or_else(|| panic!("nothing after {error:?} in {}", said.story()))
+    };
+    assert_eq!(after("No space left on device"), "offsite: hint: make room, then go on with --resume");
+    assert_eq!(after("Permission denied"), "offsite: hint: run it as a user who may do this, such as root");
+}
