@@ -12,7 +12,7 @@ use offsite::index::PlanError;
 use offsite::names::BackupId;
 use offsite::operations::restore;
 use offsite::receipt::NoPrevious;
-use offsite::store::{self, Reason};
+use offsite::store::{self, CredentialFault, Reason};
 use offsite::{Error, PinProblem, Warning, WhyFull, baked, shown};
 use time::{OffsetDateTime, UtcOffset};
 
@@ -229,9 +229,17 @@ pub(crate) fn of_store(error: &store::Error) -> Option<&'static str> {
         Reason::PermissionDenied(source) if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
             of_system(source.kind())
         }
-        Reason::PermissionDenied(_) => Some(
+        Reason::PermissionDenied(source) if source.kind() == io::ErrorKind::PermissionDenied => Some(
             "see as whom this runs: a backup needs leave to put there, and whoever reads the store to list and to get",
         ),
+        // What a service answers is no error of the system's.
+        Reason::PermissionDenied(_) if error.action == "put" => Some(
+            "look at bucket and prefix in the location; if they are right, a policy must allow this host's puts there",
+        ),
+        Reason::PermissionDenied(_) => {
+            Some("a credential that may only put cannot read: use the one that lists and restores")
+        }
+        Reason::NotAuthenticated { fault, .. } => of_credential(*fault),
         Reason::Full(_) => Some("make room there: `offsite prune` tells what may go; then run it again"),
         Reason::Io(source) => of_system(source.kind()),
         Reason::NoBucket => Some("an administrator makes the bucket; docs/s3.md says how"),
@@ -253,6 +261,21 @@ pub(crate) fn of_store(error: &store::Error) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// What to do about a credential that a service does not let in.
+fn of_credential(fault: CredentialFault) -> Option<&'static str> {
+    Some(match fault {
+        CredentialFault::UnknownKeyId => {
+            "this service has no such key id: look at AWS_ACCESS_KEY_ID or the profile, and at the endpoint"
+        }
+        CredentialFault::WrongSecret => {
+            "the secret key is not the one of this key id: look at AWS_SECRET_ACCESS_KEY or the profile"
+        }
+        CredentialFault::Expired => "what was lent for a session is over: get a new credential, and run it again",
+        CredentialFault::Clock => "set this machine's clock, for example by NTP",
+        _ => return None,
+    })
 }
 
 fn of_cms(error: &cms::Error) -> Option<&'static str> {

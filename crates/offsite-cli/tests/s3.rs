@@ -179,15 +179,33 @@ fn what_is_wrong_with_a_location_is_told() {
     fails(
         backup(&host, &to, "").env("AWS_SECRET_ACCESS_KEY", "wrong"),
         1,
-        &["cannot put data/here/default/", "403, SignatureDoesNotMatch"],
+        &["cannot put data/here/default/", "403, SignatureDoesNotMatch", "hint: the secret key is not the one"],
     );
-    fails(backup(&host, &to, "").env("AWS_ACCESS_KEY_ID", "nobody"), 1, &["403, InvalidAccessKeyId"]);
+    fails(
+        read(&host, &to, "list").env("AWS_SECRET_ACCESS_KEY", "wrong"),
+        1,
+        &["cannot list receipts: ", "403, SignatureDoesNotMatch", "hint: the secret key is not the one"],
+    );
+    fails(
+        backup(&host, &to, "").env("AWS_ACCESS_KEY_ID", "nobody"),
+        1,
+        &["403, InvalidAccessKeyId", "hint: this service has no such key id"],
+    );
     fails(
         backup(&host, &to, "").env_remove("AWS_ACCESS_KEY_ID").env("HOME", host.path("tmp")),
         1,
         &["no credentials were found", "hint: set AWS_ACCESS_KEY_ID"],
     );
-    fails(&mut backup_as(&host, &to, "--host other"), 1, &["cannot put data/other/default/", "403, AccessDenied"]);
+    fails(
+        &mut backup_as(&host, &to, "--host other"),
+        1,
+        &["cannot put data/other/default/", "403, AccessDenied", "hint: look at bucket and prefix in the location"],
+    );
+    fails(
+        Identity::Host.at(&mut read(&host, &to, "list")),
+        1,
+        &["cannot list receipts: ", "403, AccessDenied", "hint: a credential that may only put cannot read"],
+    );
     let elsewhere = format!("s3://nowhere?endpoint=http://{}", server.address());
     fails(Identity::Admin.at(&mut read(&host, &elsewhere, "list")), 1, &["there is no such bucket", "hint:"]);
     fails(&mut read(&host, "s3://bucket", "list"), 1, &["its region is not known", "hint: name it in the location"]);

@@ -31,7 +31,7 @@ use time::OffsetDateTime;
 
 use crate::names::{Folder, HostName, ObjectName};
 
-pub use error::{Error, Reason, Result};
+pub use error::{CredentialFault, Error, Reason, Result};
 pub use location::{Location, LocationError, S3Location, SftpLocation};
 pub use probe::{Power, Probe};
 

@@ -76,6 +76,14 @@ pub enum Reason {
     /// Whoever answers is not trusted to be the store.
     #[error("its certificate is not trusted: {0}")]
     NotTrusted(String),
+    /// The service does not know who asks, or does not believe it.
+    #[error("{source}")]
+    NotAuthenticated {
+        /// What is wrong.
+        fault: CredentialFault,
+        /// What the service says.
+        source: io::Error,
+    },
     /// The service knows no such request.
     #[error("{0}")]
     Unsupported(String),
@@ -103,4 +111,18 @@ pub enum Reason {
     /// Everything else that the operating system reports.
     #[error("{0}")]
     Io(#[source] io::Error),
+}
+
+/// Why a service does not let anybody in with a credential, whatever that may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CredentialFault {
+    /// It has no access key of this id.
+    UnknownKeyId,
+    /// The secret key is not that of the key id.
+    WrongSecret,
+    /// The session that it is of is over.
+    Expired,
+    /// The request seems to be of another time: clocks differ.
+    Clock,
 }

@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode};
 use opendal_core::ErrorKind;
 
 use crate::http_client::{causes, plain};
-use crate::store::Reason;
+use crate::store::{CredentialFault, Reason};
 
 /// No more than that of an answer is read for its words.
 pub(super) const LONGEST: usize = 64 << 10;
@@ -52,6 +52,7 @@ impl Refusal {
     /// What that means for the one who asked. Codes: Amazon S3 API Reference, "Error responses".
     fn reason(&self) -> Reason {
         let told = || io::Error::other(self.to_string());
+        let not_authenticated = |fault| Reason::NotAuthenticated { fault, source: told() };
         match (self.status.as_u16(), &*self.code) {
             (_, "NoSuchBucket") => Reason::NoBucket,
             (_, "NoSuchKey" | "NoSuchVersion") | (404, _) => Reason::NotFound,
@@ -66,7 +67,11 @@ impl Refusal {
                 "RequestTimeout" | "IncompleteBody" | "BadDigest" | "InvalidDigest" | "XAmzContentChecksumMismatch",
             )
             | (408 | 499 | 500 | 502 | 503 | 504, _) => Reason::Unreachable(told()),
-            (401 | 403, _) | (_, "ExpiredToken" | "InvalidToken") => Reason::PermissionDenied(told()),
+            (_, "InvalidAccessKeyId") => not_authenticated(CredentialFault::UnknownKeyId),
+            (_, "SignatureDoesNotMatch") => not_authenticated(CredentialFault::WrongSecret),
+            (_, "ExpiredToken" | "InvalidToken") => not_authenticated(CredentialFault::Expired),
+            (_, "RequestTimeTooSkewed") => not_authenticated(CredentialFault::Clock),
+            (401 | 403, _) => Reason::PermissionDenied(told()),
             (405 | 501, _) => Reason::Unsupported(self.to_string()),
             (300..=399, _) => Reason::Elsewhere { region: self.region.clone() },
             _ => Reason::Io(told()),
@@ -206,7 +211,9 @@ mod tests {
             (503, "ServiceUnavailable", "Unreachable"),
             (403, "AccessDenied", "PermissionDenied"),
             (403, "InvalidObjectState", "PermissionDenied"),
-            (400, "ExpiredToken", "PermissionDenied"),
+            (403, "", "PermissionDenied"),
+            (403, "InvalidAccessKeyId", "NotAuthenticated"),
+            (400, "ExpiredToken", "NotAuthenticated"),
             (501, "NotImplemented", "Unsupported"),
             (405, "MethodNotAllowed", "Unsupported"),
             (301, "PermanentRedirect", "Elsewhere"),
@@ -215,6 +222,19 @@ mod tests {
         ];
         for (status, code, expected) in cases {
             assert_eq!(name(&refusal(status, code).into_error()), expected, "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_credential_is_told_apart() {
+        for (code, expected) in [
+            ("InvalidAccessKeyId", CredentialFault::UnknownKeyId),
+            ("SignatureDoesNotMatch", CredentialFault::WrongSecret),
+            ("InvalidToken", CredentialFault::Expired),
+            ("RequestTimeTooSkewed", CredentialFault::Clock),
+        ] {
+            let Reason::NotAuthenticated { fault, .. } = refusal(403, code).reason() else { panic!("{code}") };
+            assert_eq!(fault, expected);
         }
     }
 
