@@ -225,7 +225,9 @@ impl Progress {
     /// What tells the user that a store cannot be reached for now.
     pub(crate) fn notice(&self) -> Notice {
         let bar = self.bar.clone();
-        Arc::new(move |error| bar.suspend(|| warning(&format!("{error}; trying again"))))
+        Arc::new(move |error, time| {
+            bar.suspend(|| warning(&format!("{error}; trying again for about {}", words::minutes(time))));
+        })
     }
 
     /// Whether something in a store was wrong; it has been said.

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use offsite::archive::incident::What;
 use offsite::archive::unpack;
@@ -253,12 +254,18 @@ pub(crate) fn of_store(error: &store::Error) -> Option<&'static str> {
             Some("a service without conditional puts, such as Backblaze B2, needs ?conditional=off in the location")
         }
         Reason::NoVersions => Some("--store-as-of is for buckets that keep versions"),
-        Reason::Unreachable(source) if source.kind() == io::ErrorKind::ConnectionRefused => {
-            Some("nothing listens there: look at host and port, or start the service")
+        Reason::Unresolved(_) => {
+            Some("look at the host's name in the location; if it is right, at this machine's DNS, then run it again")
         }
-        Reason::Unreachable(_) | Reason::Busy(_) => {
-            Some("run it again later; where a line or proxy cuts long uploads, a smaller --slice-size may get through")
-        }
+        Reason::Unreachable(source) => Some(match source.kind() {
+            io::ErrorKind::ConnectionRefused => "nothing listens there: look at host and port, or start the service",
+            io::ErrorKind::NotConnected => "look at host and port, and at what lies between; or run it again later",
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::TimedOut if error.action == "put" => {
+                "run it again later; where a line or proxy cuts long uploads, a smaller --slice-size may get through"
+            }
+            _ => "run it again later",
+        }),
+        Reason::Busy(_) => Some("run it again later"),
         _ => None,
     }
 }
@@ -374,6 +381,14 @@ pub(crate) fn date_and_time(time: OffsetDateTime) -> String {
     format!("{} {hour:02}:{minute:02}:{second:02}", time.date())
 }
 
+/// A time in minutes, rounded up.
+pub(crate) fn minutes(time: Duration) -> String {
+    match time.as_secs().div_ceil(60) {
+        1 => "a minute".to_owned(),
+        minutes => counted(minutes, "minute"),
+    }
+}
+
 /// A number of things, whose word takes an s where there are several.
 pub(crate) fn counted(number: u64, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
@@ -427,6 +442,31 @@ mod tests {
             (u64::MAX, "15.9 EiB"),
         ] {
             assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn times_are_whole_minutes() {
+        let minutes = |seconds| minutes(Duration::from_secs(seconds));
+        assert_eq!([minutes(60), minutes(61), minutes(600)], ["a minute", "2 minutes", "10 minutes"]);
+    }
+
+    /// Smaller slices may help a put that was cut, and nothing else.
+    #[test]
+    fn slices_are_blamed_for_cut_puts_alone() {
+        use io::ErrorKind::{ConnectionAborted, ConnectionRefused, NotConnected, Other, TimedOut};
+        for (action, kind, blamed) in [
+            ("put", ConnectionAborted, true),
+            ("put", TimedOut, true),
+            ("put", ConnectionRefused, false),
+            ("put", NotConnected, false),
+            ("put", Other, false),
+            ("get", ConnectionAborted, false),
+            ("list", TimedOut, false),
+        ] {
+            let reason = Reason::Unreachable(kind.into());
+            let error = store::Error { store: "s3://b".to_owned(), action, object: None, reason };
+            assert_eq!(of_store(&error).is_some_and(|hint| hint.contains("--slice-size")), blamed, "{action}, {kind}");
         }
     }
 

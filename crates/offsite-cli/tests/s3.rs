@@ -6,6 +6,7 @@
 mod support;
 
 use std::io::{BufRead, BufReader};
+use std::net::UdpSocket;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -235,21 +236,61 @@ fn what_does_not_get_through_is_given_up() {
     let host = host();
     let nobody = Proxy::before(S3Server::shared().address());
     nobody.connections(Connections::Refuse);
-    let cases = [
-        (format!("s3://b?endpoint=http://{}", nobody.address()), "Connection refused"),
-        ("s3://b?endpoint=http://nobody.invalid".to_owned(), "failed to lookup address"),
-    ];
+    let bucket = format!("s3://b?endpoint=http://{}", nobody.address());
+    let folder = format!("sftp://{}/store", nobody.address());
+    let mut commands =
+        [backup(&host, &bucket, ""), read(&host, &bucket, "list"), read(&host, &folder, "list --host here")];
     thread::scope(|scope| {
         scope.spawn(slices_too_long_for_the_line);
-        for (number, (to, why)) in cases.iter().enumerate() {
-            let host = &host;
-            scope.spawn(move || {
-                let line = format!("--set set-{number}");
-                let failed = run(&mut backup(host, to, &line)).fails(1).one_error().says(why);
-                failed.says("; trying again").says("hint: run it again later");
+        for command in &mut commands {
+            scope.spawn(|| {
+                let failed = run(command).fails(1).one_error().says("Connection refused");
+                let failed = failed.says("; trying again for about a minute").says("hint: nothing listens there");
+                failed.does_not_say("slice-size");
             });
         }
     });
+}
+
+/// A host's name that leads nowhere is told at once. Where nobody answers for names, that may be for a while: who puts
+/// waits, and who reads is there to look.
+#[test]
+fn a_name_that_leads_nowhere_is_told() {
+    let host = host();
+    // Nobody else's address of this host.
+    let resolver = "127.53.53.53";
+    host.write("nsswitch.conf", "hosts: dns\n");
+    host.write("resolv.conf", format!("nameserver {resolver}\noptions timeout:1 attempts:1\n"));
+    let isolated = |script: &str| {
+        let functions = r#"
+            mount --bind nsswitch.conf /etc/nsswitch.conf
+            mount --bind resolv.conf /etc/resolv.conf
+            list() { "$OFFSITE" list --from "$1"; }
+            backup() { timeout --signal=KILL 20 "$OFFSITE" backup -r cert.pem --host here --to "$1" tree; }
+            fails() { local code=0; "${@:2}" || code=$?; [[ $code == "$1" ]] || exit 99; }
+            stores='s3://b?endpoint=http://nobody.invalid sftp://nobody.invalid/store'"#;
+        run(Identity::Admin.at(&mut host.isolated(&format!("{functions}\n{script}")))).ok()
+    };
+    let told = |run: &Run, times: usize| {
+        assert_eq!(run.stderr.matches("offsite: error: ").count(), times, "{}", run.story());
+        assert_eq!(run.stderr.matches("offsite: hint: look at the host's name").count(), times, "{}", run.story());
+    };
+    let silent = isolated("for to in $stores; do fails 1 list $to; done");
+    told(&silent.does_not_say("trying again").says("Temporary failure in name resolution"), 2);
+    let waits = isolated("fails 137 backup ${stores% *}").does_not_say("offsite: error: ");
+    waits.says("Temporary failure in name resolution; trying again for about a minute");
+
+    let nobody_has_it = UdpSocket::bind((resolver, 53)).unwrap();
+    thread::spawn(move || {
+        let mut query = [0; 512];
+        while let Ok((length, from)) = nobody_has_it.recv_from(&mut query) {
+            // An answer to what was asked: NXDOMAIN (RFC 1035 §4.1.1).
+            query[2..4].copy_from_slice(&[0x81, 0x83]);
+            nobody_has_it.send_to(&query[..length], from).unwrap();
+        }
+    });
+    let unknown = isolated("for to in $stores; do fails 1 list $to; fails 1 backup $to; done");
+    told(&unknown.does_not_say("trying again").says("Name or service not known"), 4);
 }
 
 #[test]

@@ -25,6 +25,7 @@ use std::num::NonZero;
 use std::ops::ControlFlow;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use time::OffsetDateTime;
@@ -235,12 +236,12 @@ impl Default for ReadSettings {
     }
 }
 
-/// Is told why something is tried again.
-pub type Notice = Arc<dyn Fn(&Error) + Send + Sync>;
+/// Is told why something is tried again, and for about how long.
+pub type Notice = Arc<dyn Fn(&Error, Duration) + Send + Sync>;
 
 /// Nobody is told.
 fn nobody() -> Notice {
-    Arc::new(|_| {})
+    Arc::new(|_, _| {})
 }
 
 /// Opens a store to put objects into it. A directory is made, if its parent exists, and gets the new id

@@ -26,7 +26,7 @@ impl Error {
     /// Whether the same call may succeed a little later without anybody doing something about it.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self.reason, Reason::Unreachable(_) | Reason::Busy(_))
+        matches!(self.reason, Reason::Unreachable(_) | Reason::Unresolved(_) | Reason::Busy(_))
     }
 }
 
@@ -99,9 +99,14 @@ pub enum Reason {
     /// The store takes no more: no space, a quota, or a limit on the size of files.
     #[error("{0}")]
     Full(#[source] io::Error),
-    /// The store did not answer; it may later.
+    /// The store did not answer; it may later. The kind tells one that was never reached (`NotConnected`,
+    /// `ConnectionRefused`) from one that was cut off (`ConnectionAborted`, `TimedOut`).
     #[error("{0}")]
     Unreachable(#[source] io::Error),
+    /// Nobody tells the address of the store's host: those who could do not answer, or, with the kind `NotFound`,
+    /// know of none.
+    #[error("{0}")]
+    Unresolved(#[source] io::Error),
     /// The store answered that it does not take the request just now.
     #[error("{0}")]
     Busy(#[source] io::Error),
@@ -125,4 +130,17 @@ pub enum CredentialFault {
     Expired,
     /// The request seems to be of another time: clocks differ.
     Clock,
+}
+
+/// What the system's libraries say of a name that nobody has.
+const NO_SUCH_HOST: [&str; 3] =
+    ["Name or service not known", "No address associated with hostname", "Name does not resolve"];
+
+impl Reason {
+    /// That a host's address is not known, as the system or a program says.
+    pub(super) fn unresolved(text: String) -> Self {
+        let is_known_of_none = NO_SUCH_HOST.iter().any(|said| text.contains(said));
+        let kind = if is_known_of_none { io::ErrorKind::NotFound } else { io::ErrorKind::TimedOut };
+        Self::Unresolved(io::Error::new(kind, text))
+    }
 }

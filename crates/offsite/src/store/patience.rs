@@ -2,11 +2,12 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::store::{Error, Notice, Result};
+use crate::store::{Error, Notice, Reason, Result};
 
 /// How long a store that never answered is asked: its location may be wrong.
 const AT_FIRST: Duration = Duration::from_secs(60);
@@ -96,10 +97,13 @@ impl<C: Clock> Patience<C> {
         }
     }
 
-    /// Sleeps for about so long, unless the outage has lasted too long already.
+    /// Sleeps for about so long, unless the outage has lasted too long already, or that is in vain.
     fn wait(&self, wait: Duration, tries: u32, error: Error) -> Result<()> {
         let now = self.clock.now();
         let mut state = self.state();
+        if !state.reached && self.is_mistyped(&error) {
+            return Err(error);
+        }
         let lasted = now.saturating_duration_since(*state.outage.get_or_insert(now));
         let (hiccup, longest) = if state.reached { (HICCUP, self.longest) } else { (Duration::ZERO, AT_FIRST) };
         if lasted >= longest && (tries >= TRIES || state.given_up) {
@@ -109,10 +113,19 @@ impl<C: Clock> Patience<C> {
         let is_news = lasted >= hiccup && !std::mem::replace(&mut state.told, lasted >= hiccup);
         drop(state);
         if is_news {
-            (self.notice)(&error);
+            (self.notice)(&error, longest);
         }
         self.clock.sleep(jittered(wait));
         Ok(())
+    }
+
+    /// Whether the name of a host that was never reached is rather wrong than not known for the moment. Who puts
+    /// waits for a resolver that does not answer; who reads is there, and looks.
+    fn is_mistyped(&self, error: &Error) -> bool {
+        match &error.reason {
+            Reason::Unresolved(source) => self.longest < TO_PUT || source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -128,12 +141,10 @@ fn jittered(time: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::store::Reason;
 
     /// A time that passes only when somebody sleeps.
     struct Simulated {
@@ -158,7 +169,7 @@ mod tests {
 
         fn patience(&self, told: &Arc<AtomicUsize>) -> Patience<&Self> {
             let told = told.clone();
-            let notice: Notice = Arc::new(move |_| _ = told.fetch_add(1, Ordering::Relaxed));
+            let notice: Notice = Arc::new(move |_, _| _ = told.fetch_add(1, Ordering::Relaxed));
             Patience { notice, longest: TO_PUT, state: Mutex::default(), clock: self }
         }
 
@@ -242,6 +253,45 @@ mod tests {
             assert!(clock.slept.lock().unwrap().iter().all(|wait| *wait <= WAITS.1));
         }
         assert_eq!(told.load(Ordering::Relaxed), 2);
+    }
+
+    /// How long it will be is told with it: a minute at first, then as long as an outage may last.
+    #[test]
+    fn it_is_told_how_long_it_goes_on() {
+        let (clock, told) = (Simulated::new(), Arc::new(Mutex::new(Vec::new())));
+        let keep = told.clone();
+        let notice: Notice = Arc::new(move |_, time| keep.lock().unwrap().push(time));
+        let patience = Patience { notice, longest: TO_READ, state: Mutex::default(), clock: &clock };
+        patience.attempt::<()>(|| Err(unreachable())).unwrap_err();
+        patience.attempt(|| Ok(())).unwrap();
+        patience.attempt::<()>(|| Err(unreachable())).unwrap_err();
+        assert_eq!(*told.lock().unwrap(), [AT_FIRST, TO_READ]);
+    }
+
+    /// A name that nobody has was mistyped, unless the store was reached by it; one that nobody tells of may be told
+    /// of later, to those who can wait.
+    #[test]
+    fn a_mistyped_name_is_not_tried_again() {
+        let (silent, unknown) = ("Temporary failure in name resolution", "Name or service not known");
+        for (text, longest, reached, waits) in [
+            (unknown, TO_READ, false, false),
+            (unknown, TO_PUT, false, false),
+            (unknown, TO_PUT, true, true),
+            (unknown, TO_READ, true, true),
+            (silent, TO_READ, false, false),
+            (silent, TO_PUT, false, true),
+            (silent, TO_READ, true, true),
+        ] {
+            let (clock, told) = (Simulated::new(), Arc::default());
+            let patience = Patience { longest, ..clock.patience(&told) };
+            if reached {
+                patience.attempt(|| Ok(())).unwrap();
+            }
+            let failed = patience.attempt::<()>(|| Err(error(Reason::unresolved(text.to_owned())))).unwrap_err();
+            assert!(failed.is_retryable(), "an outage, to whoever asks many stores");
+            let told = told.load(Ordering::Relaxed);
+            assert_eq!((clock.passed() > Duration::ZERO, told), (waits, usize::from(waits)), "{text}, {longest:?}");
+        }
     }
 
     /// A long outage is over for everybody at once: who comes later gives up at the first failure.

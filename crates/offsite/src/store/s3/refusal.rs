@@ -52,6 +52,7 @@ impl Refusal {
     /// What that means for the one who asked. Codes: Amazon S3 API Reference, "Error responses".
     fn reason(&self) -> Reason {
         let told = || io::Error::other(self.to_string());
+        let cut = || io::Error::new(io::ErrorKind::ConnectionAborted, self.to_string());
         let not_authenticated = |fault| Reason::NotAuthenticated { fault, source: told() };
         match (self.status.as_u16(), &*self.code) {
             (_, "NoSuchBucket") => Reason::NoBucket,
@@ -61,12 +62,12 @@ impl Refusal {
             (507, _) => Reason::Full(told()),
             // Nothing was done, since another request has the same name just now, or there are too many.
             (_, "SlowDown") | (409 | 429, _) => Reason::Busy(told()),
-            // A part was lost or altered on the way, or the service cannot answer for the moment.
-            (
-                _,
-                "RequestTimeout" | "IncompleteBody" | "BadDigest" | "InvalidDigest" | "XAmzContentChecksumMismatch",
-            )
-            | (408 | 499 | 500 | 502 | 503 | 504, _) => Reason::Unreachable(told()),
+            // A part was lost on the way.
+            (_, "RequestTimeout" | "IncompleteBody") | (408 | 499 | 502 | 504, _) => Reason::Unreachable(cut()),
+            // A part was altered on the way, or the service cannot answer for the moment.
+            (_, "BadDigest" | "InvalidDigest" | "XAmzContentChecksumMismatch") | (500 | 503, _) => {
+                Reason::Unreachable(told())
+            }
             (_, "InvalidAccessKeyId") => not_authenticated(CredentialFault::UnknownKeyId),
             (_, "SignatureDoesNotMatch") => not_authenticated(CredentialFault::WrongSecret),
             (_, "ExpiredToken" | "InvalidToken") => not_authenticated(CredentialFault::Expired),
@@ -112,17 +113,33 @@ pub(super) enum Lost {
     NotTrusted(String),
     /// Whoever answered speaks no TLS, or none that we do.
     Tls(String),
-    /// Anything else that befalls connections.
-    Connection(String),
+    /// The host's address is not known.
+    Unresolved(String),
+    /// Anything else that befalls connections: they are refused, not made, or cut, as the kind says.
+    Connection(io::ErrorKind, String),
 }
 
 impl Lost {
     pub(super) fn new(error: &(dyn StdError + 'static)) -> Self {
         match causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
-            Some(rustls::Error::InvalidCertificate(error)) => Self::NotTrusted(plain(&error.to_string())),
-            Some(error) => Self::Tls(plain(&error.to_string())),
-            None => Self::Connection(causes(error).last().map_or_else(String::new, |cause| plain(&cause.to_string()))),
+            Some(rustls::Error::InvalidCertificate(error)) => return Self::NotTrusted(plain(&error.to_string())),
+            Some(error) => return Self::Tls(plain(&error.to_string())),
+            None => {}
         }
+        let words = causes(error).last().map_or_else(String::new, |cause| plain(&cause.to_string()));
+        let request = error.downcast_ref::<reqwest::Error>();
+        if request.is_some_and(reqwest::Error::is_dns) {
+            return Self::Unresolved(words);
+        }
+        let mut of_system = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>());
+        let kind = if of_system.any(|cause| cause.kind() == io::ErrorKind::ConnectionRefused) {
+            io::ErrorKind::ConnectionRefused
+        } else if request.is_some_and(reqwest::Error::is_connect) {
+            io::ErrorKind::NotConnected
+        } else {
+            io::ErrorKind::ConnectionAborted
+        };
+        Self::Connection(kind, words)
     }
 
     pub(super) fn into_error(self) -> opendal_core::Error {
@@ -132,9 +149,10 @@ impl Lost {
     fn reason(&self) -> Reason {
         match self {
             Self::NotTrusted(why) => Reason::NotTrusted(why.clone()),
+            Self::Unresolved(why) => Reason::unresolved(why.clone()),
             Self::Tls(_) | Self::TooLong => Reason::Io(io::Error::other(self.to_string())),
             Self::Stalled => Reason::Unreachable(io::Error::new(io::ErrorKind::TimedOut, self.to_string())),
-            Self::Connection(_) => Reason::Unreachable(io::Error::other(self.to_string())),
+            Self::Connection(kind, why) => Reason::Unreachable(io::Error::new(*kind, why.clone())),
         }
     }
 }
@@ -145,7 +163,7 @@ impl fmt::Display for Lost {
             Self::Stalled => f.write_str("nothing moved for a minute"),
             Self::TooLong => f.write_str("the service's answer is too long"),
             Self::Tls(why) => write!(f, "TLS: {why}"),
-            Self::NotTrusted(why) | Self::Connection(why) => f.write_str(why),
+            Self::NotTrusted(why) | Self::Unresolved(why) | Self::Connection(_, why) => f.write_str(why),
         }
     }
 }
@@ -180,7 +198,12 @@ fn other(error: &opendal_core::Error, cause: Option<&(dyn StdError + 'static)>) 
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
     use super::*;
+    use crate::http_client;
 
     fn refusal(status: u16, code: &str) -> Refusal {
         let body = format!("<?xml?><Error><Code>{code}</Code><Message>Because.</Message></Error>");
@@ -238,6 +261,18 @@ mod tests {
         }
     }
 
+    /// A put that was cut may get through in smaller pieces; one whose service fails does not.
+    #[test]
+    fn only_what_was_cut_is_told_so() {
+        let cut = io::ErrorKind::ConnectionAborted;
+        for (status, code, expected) in
+            [(400, "RequestTimeout", cut), (504, "", cut), (499, "", cut), (500, "", io::ErrorKind::Other)]
+        {
+            let Reason::Unreachable(source) = refusal(status, code).reason() else { panic!("{status}") };
+            assert_eq!(source.kind(), expected, "{status}");
+        }
+    }
+
     #[test]
     fn a_refusal_says_what_the_service_says() {
         assert_eq!(refusal(403, "AccessDenied").to_string(), "the service answered 403, AccessDenied: Because");
@@ -252,6 +287,30 @@ mod tests {
         headers.insert("x-amz-bucket-region", "eu-1".parse().unwrap());
         let elsewhere = Refusal::new(StatusCode::MOVED_PERMANENTLY, &headers, b"").into_error();
         assert_eq!(reason(&elsewhere).to_string(), "the bucket is in another region, eu-1");
+    }
+
+    /// What becomes of a request to somebody who answers with these bytes, or is not there.
+    fn lost(answer: Option<&'static [u8]>) -> Lost {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        if let Some(answer) = answer {
+            thread::spawn(move || {
+                let (mut connection, _) = listener.accept().unwrap();
+                let _ = connection.read(&mut [0; 4096]).unwrap();
+                connection.write_all(answer).unwrap();
+            });
+        } else {
+            drop(listener);
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let client = http_client::builder().unwrap().no_proxy().build().unwrap();
+        Lost::new(&runtime.block_on(client.get(url).send()).unwrap_err())
+    }
+
+    #[test]
+    fn a_connection_is_refused_or_cut() {
+        assert!(matches!(lost(None), Lost::Connection(io::ErrorKind::ConnectionRefused, _)));
+        assert!(matches!(lost(Some(b"")), Lost::Connection(io::ErrorKind::ConnectionAborted, _)));
     }
 
     #[test]

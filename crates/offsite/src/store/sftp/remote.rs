@@ -60,7 +60,7 @@ impl Remote {
         *session = None;
         let new = Session::connect(&self.ssh, &self.location, SILENCE).map_err(|error| match error {
             ConnectError::NotStarted(reason) => reason,
-            ConnectError::Ended(end) => end.reason(self.reached.load(Ordering::Relaxed)),
+            ConnectError::Ended(end) => end.before_login(self.reached.load(Ordering::Relaxed)),
         })?;
         self.reached.store(true, Ordering::Relaxed);
         Ok(session.insert(Arc::new(new)).clone())
@@ -160,7 +160,7 @@ pub(super) fn missing(fault: Fault) -> Reason {
 
 pub(super) fn reason(fault: Fault) -> Reason {
     let status = match fault {
-        Fault::Ended(end) => return end.reason(true),
+        Fault::Ended(end) => return end.after_login(),
         Fault::Refused(status) => status,
     };
     let text = match &*status.message {

@@ -120,6 +120,10 @@ pub(super) struct End {
 pub(super) enum Cause {
     /// The line, or the server: another try may help.
     Line,
+    /// Nothing listens where the server should.
+    Refused,
+    /// The address of the server, or of one on the way, is not known.
+    Name,
     /// The server does not let us in.
     Login,
     /// Something is wrong at one of the ends, and stays so.
@@ -128,14 +132,16 @@ pub(super) enum Cause {
     Nonsense,
 }
 
-/// What `ssh` says in cases in which trying again does not help.
-const LASTING: [(&str, Cause); 11] = [
+/// What `ssh` says in cases of which more is known than that the line failed.
+const SAID: [(&str, Cause); 13] = [
     ("Permission denied (", Cause::Login),
     ("Too many authentication failures", Cause::Login),
     ("Host key verification failed", Cause::Setup),
     ("host key is known for", Cause::Setup),
-    ("Name or service not known", Cause::Setup),
-    ("No address associated with hostname", Cause::Setup),
+    ("Could not resolve hostname", Cause::Name),
+    ("Name or service not known", Cause::Name),
+    ("No address associated with hostname", Cause::Name),
+    ("Connection refused", Cause::Refused),
     ("subsystem request failed", Cause::Setup),
     ("Unable to negotiate with", Cause::Setup),
     ("Bad configuration option", Cause::Setup),
@@ -145,8 +151,8 @@ const LASTING: [(&str, Cause); 11] = [
 
 impl End {
     fn new(words: &str, status: Option<ExitStatus>) -> Self {
-        let lasting = LASTING.iter().find(|(said, _)| words.contains(said));
-        let cause = lasting.map_or(Cause::Line, |(_, cause)| *cause);
+        let known = SAID.iter().find(|(said, _)| words.contains(said));
+        let cause = known.map_or(Cause::Line, |(_, cause)| *cause);
         Self { cause, text: text(words, status) }
     }
 
@@ -160,16 +166,30 @@ impl End {
         Self { cause: Cause::Nonsense, text: format!("what the server sends is not SFTP: {what}") }
     }
 
-    /// As a reason: once the server has let us in, everything may be so again a little later.
-    pub(super) fn reason(self, reached: bool) -> Reason {
+    /// Why there was no connection: once the server has let us in, everything may be so again a little later.
+    pub(super) fn before_login(self, reached: bool) -> Reason {
         match self.cause {
             Cause::Login if !reached => {
                 Reason::PermissionDenied(io::Error::new(io::ErrorKind::PermissionDenied, self.text))
             }
             Cause::Setup if !reached => Reason::Io(io::Error::other(self.text)),
-            Cause::Nonsense => Reason::Io(io::Error::new(io::ErrorKind::InvalidData, self.text)),
+            Cause::Name => Reason::unresolved(self.text),
+            Cause::Refused => Reason::Unreachable(io::Error::new(io::ErrorKind::ConnectionRefused, self.text)),
+            Cause::Nonsense => self.nonsense(),
             _ => Reason::Unreachable(io::Error::new(io::ErrorKind::NotConnected, self.text)),
         }
+    }
+
+    /// Why a connection that there was is gone.
+    pub(super) fn after_login(self) -> Reason {
+        match self.cause {
+            Cause::Nonsense => self.nonsense(),
+            _ => Reason::Unreachable(io::Error::new(io::ErrorKind::ConnectionAborted, self.text)),
+        }
+    }
+
+    fn nonsense(self) -> Reason {
+        Reason::Io(io::Error::new(io::ErrorKind::InvalidData, self.text))
     }
 }
 
@@ -198,18 +218,21 @@ mod tests {
                 "@@@@@@\n@  WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!  @\nHost key verification failed.\n",
                 Cause::Setup,
             ),
-            ("ssh: Could not resolve hostname nowhere: Name or service not known\r\n", Cause::Setup),
-            ("ssh: Could not resolve hostname host: Temporary failure in name resolution\r\n", Cause::Line),
-            ("ssh: connect to host host port 22: Connection refused\r\n", Cause::Line),
+            ("ssh: Could not resolve hostname nowhere: Name or service not known\r\n", Cause::Name),
+            ("ssh: Could not resolve hostname host: Temporary failure in name resolution\r\n", Cause::Name),
+            ("ssh: connect to host host port 22: Connection refused\r\n", Cause::Refused),
             ("Timeout, server host not responding.\r\n", Cause::Line),
             ("", Cause::Line),
         ] {
             let end = End::new(words, None);
             assert_eq!(end.cause, cause, "{words}");
             assert!(!end.text.chars().any(char::is_control), "{}", end.text);
-            assert!(matches!(end.clone().reason(true), Reason::Unreachable(_)));
-            let is_retried = matches!(end.reason(false), Reason::Unreachable(_));
-            assert_eq!(is_retried, cause == Cause::Line, "{words}");
+            assert!(matches!(end.clone().after_login(), Reason::Unreachable(_)));
+            for reached in [true, false] {
+                let is_retried =
+                    matches!(end.clone().before_login(reached), Reason::Unreachable(_) | Reason::Unresolved(_));
+                assert_eq!(is_retried, reached || !matches!(cause, Cause::Login | Cause::Setup), "{words}");
+            }
         }
         assert_eq!(End::new("\n\x1b[2Ja.\n\n", None).text, "ssh says: ?[2Ja");
     }

@@ -289,7 +289,7 @@ fn a_put_survives_a_lost_line() {
     let told = Arc::new(AtomicUsize::new(0));
     let notice = {
         let told = told.clone();
-        Arc::new(move |error: &Error| {
+        Arc::new(move |error: &Error, _| {
             assert!(error.to_string().contains("data/object"), "{error}");
             told.fetch_add(1, Ordering::Relaxed);
         })
@@ -418,7 +418,7 @@ fn nobody_there_may_be_tried_again() {
     };
     assert_eq!(end.cause, ssh::Cause::Line, "{end:?}");
     assert!(end.text.starts_with("ssh says: "), "{end:?}");
-    assert!(matches!(end.reason(false), Reason::Unreachable(_)));
+    assert!(matches!(end.before_login(false), Reason::Unreachable(_)));
 }
 
 /// Runs something in place of `ssh`: a server that sends these bytes, and then nothing more.
