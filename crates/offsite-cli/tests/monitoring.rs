@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use support::check_service::{CheckService, Manner};
 use support::host::{Host, end, feed, json, start, until};
-use support::{Run, found_in_path, needed, peers, run, sample};
+use support::{Run, found_in_path, needed, peers, run, sample, tls};
 
 const WELL: Manner = Manner::Answers(&[200]);
 
@@ -168,11 +168,7 @@ fn an_address_is_not_shown() {
 #[test]
 fn a_service_behind_tls_must_be_trusted() {
     let host = host();
-    run(&mut host.bash(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=127.0.0.1 \
-         -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE -keyout tls.pem -out tls-cert.pem",
-    ))
-    .ok();
+    let certificate = tls::certificate(&host.path(""), "tls", tls::GOOD);
     let script = r#"
 import http.server, ssl
 class Check(http.server.BaseHTTPRequestHandler):
@@ -184,7 +180,7 @@ class Check(http.server.BaseHTTPRequestHandler):
     def log_message(self, *arguments): pass
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Check)
 tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-tls.load_cert_chain("tls-cert.pem", "tls.pem")
+tls.load_cert_chain("tls.pem", "tls-key.pem")
 server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
 print(server.server_port, flush=True)
 server.serve_forever()"#;
@@ -200,10 +196,18 @@ server.serve_forever()"#;
         .says("warning: cannot ping 127.0.0.1: ")
         .says("certificate")
         .does_not_say("s3cr3t");
-    let trusted =
-        run(host.backup("tree").env("OFFSITE_PING", &address).env("SSL_CERT_FILE", host.path("tls-cert.pem")));
-    trusted.ok().does_not_say("ping");
+    let by = |certificates: &Path| {
+        run(host.backup("tree").env("OFFSITE_PING", &address).env("SSL_CERT_FILE", certificates)).ok()
+    };
+    by(&certificate).does_not_say("ping");
     assert_eq!([lines.next().unwrap(), lines.next().unwrap()], ["/s3cr3t/start", "/s3cr3t"]);
+    // Nobody else is trusted instead of those who were named.
+    let no_such = "warning: cannot ping 127.0.0.1: cannot read no.pem, which SSL_CERT_FILE names: No such file";
+    by(Path::new("no.pem")).says(no_such).does_not_say("s3cr3t");
+    // Who needs no TLS, needs no certificates.
+    let plain = CheckService::start(WELL);
+    let done = run(host.backup("tree").env("OFFSITE_PING", plain.address()).env("SSL_CERT_FILE", "no.pem"));
+    done.ok().does_not_say("ping");
 }
 
 /// A program that ends with the test.

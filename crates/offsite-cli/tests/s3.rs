@@ -324,6 +324,29 @@ fn a_certificate_that_is_not_trusted_ends_it() {
     server.wait().unwrap();
 }
 
+/// Nobody else is trusted instead of those who were named.
+#[test]
+fn certificates_that_are_named_must_be_there() {
+    let host = host();
+    let bucket = S3Server::shared().bucket(Kind::Plain);
+    host.write("empty/file", "");
+    host.write("full/cert.pem", std::fs::read(host.path("cert.pem")).unwrap());
+    for (variable, value, words) in [
+        ("SSL_CERT_FILE", "no.pem", "cannot read no.pem, which SSL_CERT_FILE names: No such file or directory"),
+        ("SSL_CERT_FILE", "tree", "cannot read tree, which SSL_CERT_FILE names: Is a directory"),
+        ("SSL_CERT_FILE", "tree/small", "tree/small, which SSL_CERT_FILE names, holds no certificate"),
+        ("SSL_CERT_DIR", "full:no", "cannot read no, which SSL_CERT_DIR names: No such file or directory"),
+        ("SSL_CERT_DIR", "full:empty", "empty, which SSL_CERT_DIR names, holds no certificate"),
+    ] {
+        let to = "s3://b?endpoint=https://127.0.0.1:9";
+        for command in [&mut backup(&host, to, ""), &mut read(&host, to, "list")] {
+            let refused = run(command.env(variable, value)).fails(1).one_error().does_not_say("trying again");
+            refused.says(&format!("{to}: cannot open the store: {words}"));
+        }
+        // Without TLS nobody needs to be trusted.
+        run(read(&host, &bucket.location(), "list").env(variable, value)).ok();
+    }
+}
 /// Backs a host up by way of a proxy that does its worst meanwhile; the bucket and the proxy.
 #[track_caller]
 fn disturbed(host: &Host, kind: Kind, disturb: impl FnOnce(&Proxy)) -> (Bucket, Proxy) {

@@ -112,7 +112,7 @@ const SILENT: &str = "no answer";
 
 /// Posts until it is confirmed, or that is of no use; whether it is confirmed. `reason` is why not, at any time.
 async fn post(url: Url, body: &str, reason: &mut String) -> bool {
-    let client = http_client::builder().map_err(|error| plain(&error.to_string()));
+    let client = http_client::builder(url.scheme() == "https").map_err(|error| plain(&error.to_string()));
     let client = client.and_then(|builder| builder.timeout(ATTEMPT).build().map_err(in_words));
     let client = match client {
         Ok(client) => client,

@@ -12,6 +12,7 @@ pub(crate) mod ports;
 pub(crate) mod proxy;
 pub(crate) mod room;
 pub(crate) mod s3_server;
+pub(crate) mod tls;
 
 use std::ffi::OsString;
 use std::fmt::Debug;

@@ -173,8 +173,9 @@ fn operator(location: &S3Location, pace: Pace, ahead: Arc<Ahead>) -> Result<Oper
     let region = region.or_else(|| (!is_amazon).then(|| ANY_REGION.to_owned())).ok_or(Reason::NoRegion)?;
     // Amazon wants the bucket in the host's name, for which TLS allows no dots.
     let virtual_host = location.virtual_host.unwrap_or(is_amazon && !location.bucket.contains('.'));
+    let endpoint = location.endpoint.as_deref().unwrap_or(AMAZON);
     let mut builder = S3::default().bucket(&location.bucket).region(&region);
-    builder = builder.checksum_algorithm("crc32c").endpoint(location.endpoint.as_deref().unwrap_or(AMAZON));
+    builder = builder.checksum_algorithm("crc32c").endpoint(endpoint);
     if let Some(profile) = &location.profile {
         builder = builder.profile(profile);
     }
@@ -182,7 +183,7 @@ fn operator(location: &S3Location, pace: Pace, ahead: Arc<Ahead>) -> Result<Oper
         builder = builder.enable_virtual_host_style();
     }
     let operator = Operator::new(builder).map_err(|error| refusal::reason(&error))?;
-    let transport = Transport::new(pace, ahead).map_err(|lost| refusal::reason(&lost.into_error()))?;
+    let transport = Transport::new(endpoint.starts_with("https:"), pace, ahead)?;
     let context = operator.context().with_http_transport(HttpTransporter::new(transport));
     Ok(operator.with_context(context))
 }

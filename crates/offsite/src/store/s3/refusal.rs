@@ -303,7 +303,7 @@ mod tests {
             drop(listener);
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let client = http_client::builder().unwrap().no_proxy().build().unwrap();
+        let client = http_client::builder(false).unwrap().no_proxy().build().unwrap();
         Lost::new(&runtime.block_on(client.get(url).send()).unwrap_err())
     }
 

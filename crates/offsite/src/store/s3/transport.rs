@@ -5,6 +5,7 @@
 //! - A limit on the rate of what is sent.
 //! - Errors in the service's own words: what is no success becomes a [`Refusal`].
 
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -24,6 +25,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use super::refusal::{LONGEST, Lost, Refusal};
 use crate::http_client;
+use crate::store::Reason;
 use crate::store::pace::Pace;
 
 /// A request fails once nothing has moved for so long.
@@ -75,14 +77,15 @@ impl Ahead {
 }
 
 impl Transport {
-    pub(super) fn new(pace: Pace, ahead: Arc<Ahead>) -> Result<Self, Lost> {
-        let client = http_client::builder()
-            .map_err(|error| Lost::new(&error))?
+    /// `is_https` says whether the service is spoken to by TLS.
+    pub(super) fn new(is_https: bool, pace: Pace, ahead: Arc<Ahead>) -> Result<Self, Reason> {
+        let client = http_client::builder(is_https)
+            .map_err(|error| Reason::Io(error.into()))?
             .connect_timeout(STALLED / 2)
             .tcp_user_timeout(STALLED)
             .tcp_keepalive(STALLED / 4)
             .build();
-        let client = client.map_err(|error| Lost::new(&error))?;
+        let client = client.map_err(|error| Reason::Io(io::Error::other(error)))?;
         Ok(Self { client, pace: Arc::new(pace), ahead })
     }
 
