@@ -13,7 +13,7 @@ use offsite::index::PlanError;
 use offsite::names::BackupId;
 use offsite::operations::restore;
 use offsite::receipt::NoPrevious;
-use offsite::store::{self, CredentialFault, Reason};
+use offsite::store::{self, CertificateFault, CredentialFault, Reason};
 use offsite::{Error, PinProblem, Warning, WhyFull, baked, shown};
 use time::{OffsetDateTime, UtcOffset};
 
@@ -247,9 +247,11 @@ pub(crate) fn of_store(error: &store::Error) -> Option<&'static str> {
         Reason::NoCredentials(_) => {
             Some("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile of the AWS tools: ?profile=NAME")
         }
-        Reason::NotTrusted(_) => {
-            Some("name the authority's certificates in SSL_CERT_FILE, if this is your own service")
+        Reason::NotTrusted(fault) => of_certificate(fault),
+        Reason::NotTls => {
+            Some("if the service is to be reached without TLS, its location says so: ?endpoint=http://HOST:PORT")
         }
+        Reason::NotHttp(_) => Some("if the service speaks TLS, its location says so: ?endpoint=https://HOST:PORT"),
         Reason::Unsupported(_) => {
             Some("a service without conditional puts, such as Backblaze B2, needs ?conditional=off in the location")
         }
@@ -281,6 +283,24 @@ fn of_credential(fault: CredentialFault) -> Option<&'static str> {
         }
         CredentialFault::Expired => "what was lent for a session is over: get a new credential, and run it again",
         CredentialFault::Clock => "set this machine's clock, for example by NTP",
+        _ => return None,
+    })
+}
+
+/// What to do about a service's certificate that is not trusted.
+fn of_certificate(fault: &CertificateFault) -> Option<&'static str> {
+    Some(match fault {
+        CertificateFault::UnknownIssuer => {
+            "name the authority's certificates in SSL_CERT_FILE, if this is your own service"
+        }
+        CertificateFault::Authority => {
+            "the service needs a certificate of its own: make one with CA:FALSE that the authority signs"
+        }
+        CertificateFault::Expired(_) => "let the service have a new one; or is this machine's clock wrong?",
+        CertificateFault::NotYetValid(_) => "is this machine's clock wrong?",
+        CertificateFault::OtherName(_) => {
+            "name the host as the certificate does; or make one with this name among its subjectAltNames"
+        }
         _ => return None,
     })
 }

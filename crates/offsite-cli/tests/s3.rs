@@ -15,6 +15,7 @@ use serde_json::Value;
 use support::host::{Host, end, json, start, until};
 use support::proxy::{Connections, Cut, Fault, Proxy, Shape};
 use support::s3_server::{Bucket, Identity, Kind, PREFIX, S3Server};
+use support::tls::{self, TlsServer};
 use support::{Run, Words, assert_same, run, sample};
 
 const MIB: usize = 1 << 20;
@@ -212,7 +213,11 @@ fn what_is_wrong_with_a_location_is_told() {
     fails(&mut read(&host, "s3://bucket", "list"), 1, &["its region is not known", "hint: name it in the location"]);
     fails(&mut backup(&host, "s3://key:secret@bucket", ""), 2, &["holds no password or access key"]);
     let https = to.replace("http://", "https://");
-    fails(&mut read(&host, &https, "list"), 1, &["cannot list receipts: TLS: "]);
+    fails(
+        &mut read(&host, &https, "list"),
+        1,
+        &["cannot list receipts: what answers there speaks no TLS", "hint: ", "?endpoint=http://"],
+    );
     fails(&mut read(&host, "store", "list --store-as-of 2026-01-01"), 1, &["keeps no versions", "hint: --store-as-of"]);
     assert!(bucket.keys().is_empty());
 }
@@ -293,35 +298,85 @@ fn a_name_that_leads_nowhere_is_told() {
     told(&unknown.does_not_say("trying again").says("Name or service not known"), 4);
 }
 
+/// TLS is spoken where it is asked for, and asked for where it is wanted.
+#[test]
+fn a_service_is_reached_by_tls() {
+    let server = S3Server::shared();
+    let (bucket, host) = (server.bucket(Kind::Plain), host());
+    let by_http = bucket.location_by("", server.tls_address());
+    for command in [&mut backup(&host, &by_http, ""), &mut read(&host, &by_http, "list")] {
+        let refused = run(command).fails(1).one_error().says("the service answered 400, since it wants https");
+        refused.says("hint: ").says("?endpoint=https://").does_not_say("trying again");
+    }
+    let to = by_http.replace("http://", "https://");
+    let trusting = |mut command: Command| run(command.env("SSL_CERT_FILE", server.certificate())).ok();
+    trusting(backup(&host, &to, ""));
+    trusting(read(&host, &to, "restore -k key.pem --into restored"));
+    assert_same(&support::read(&host.path("restored/tree/small")), b"small", "by TLS");
+    // What is empty names nothing: the system's are trusted.
+    let script = r#"
+        mount -t tmpfs none /etc/ssl
+        mkdir /etc/ssl/certs
+        cp "$CERTIFICATE" /etc/ssl/certs/ca-certificates.crt
+        "$OFFSITE" list --host here"#;
+    let mut by_the_system = host.isolated(script);
+    Identity::Reader.at(&mut by_the_system).env("OFFSITE_STORE", &to).env("CERTIFICATE", server.certificate());
+    run(by_the_system.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR")).ok();
+    run(by_the_system.env("SSL_CERT_FILE", "").env("SSL_CERT_DIR", "")).ok();
+}
+
+/// What is wrong with a certificate is told in plain words, with what may be done about it.
 #[test]
 fn a_certificate_that_is_not_trusted_ends_it() {
     let host = host();
-    run(&mut host.bash(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=127.0.0.1 \
-         -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE -keyout tls.pem -out tls-cert.pem",
-    ))
-    .ok();
-    let ports = support::ports::Ports::claim();
-    let address = ports.address(0);
-    let mut server = Command::new("openssl");
-    server.words("s_server -quiet -www -cert tls-cert.pem -key tls.pem -accept").arg(address.to_string());
-    let mut server = server.current_dir(host.path(".")).spawn().unwrap();
-    until("the server listens", || std::net::TcpStream::connect(address).is_ok());
-    let to = format!("s3://b?endpoint=https://{address}");
-    run(&mut read(&host, &to, "list"))
+    let folder = host.path("");
+    let good = tls::certificate(&folder, "good", tls::GOOD);
+    let dates = |dates: &str| format!("{} {dates}", tls::GOOD);
+    for (name, options, words, hint) in [
+        (
+            "authority",
+            tls::GOOD.replace("FALSE", "TRUE"),
+            "it is an authority's own (CA:TRUE), not a service's",
+            "make one with CA:FALSE that the authority signs",
+        ),
+        (
+            "over",
+            dates("-not_before 20200101000000Z -not_after 20200201000000Z"),
+            "it expired on 2020-02-01",
+            "let the service have a new one",
+        ),
+        (
+            "early",
+            dates("-not_before 20990101000000Z -not_after 20990201000000Z"),
+            "it is not valid before 2099-01-01",
+            "is this machine's clock wrong?",
+        ),
+        (
+            "elsewhere",
+            tls::GOOD.replace("IP:127.0.0.1", "DNS:storage.lan"),
+            "it is not for 127.0.0.1",
+            "name the host as the certificate does",
+        ),
+    ] {
+        let certificate = tls::certificate(&folder, name, &options);
+        let server = TlsServer::start(&folder, name);
+        let refused = run(read(&host, &server.location("https"), "list").env("SSL_CERT_FILE", certificate)).fails(1);
+        let refused = refused.one_error().says(&format!("its certificate is not trusted: {words}"));
+        refused.says("offsite: hint: ").says(hint).does_not_say("trying again");
+    }
+    let server = TlsServer::start(&folder, "good");
+    run(&mut read(&host, &server.location("https"), "list"))
         .fails(1)
         .one_error()
-        .says("its certificate is not trusted")
-        .says("SSL_CERT_FILE");
+        .says("its certificate is not trusted: no authority that is trusted here has signed it")
+        .says("hint: name the authority's certificates in SSL_CERT_FILE");
     // One that is trusted gets as far as the answer, which is none of S3.
-    let mut trusted = start(read(&host, &to, "list").env("SSL_CERT_FILE", host.path("tls-cert.pem")));
+    let mut trusted = start(read(&host, &server.location("https"), "list").env("SSL_CERT_FILE", good));
     let mut said = String::new();
     BufReader::new(trusted.stderr.take().unwrap()).read_line(&mut said).unwrap();
     assert!(said.contains("; trying again") && !said.contains("not trusted"), "{said}");
     trusted.kill().unwrap();
     trusted.wait().unwrap();
-    server.kill().unwrap();
-    server.wait().unwrap();
 }
 
 /// Nobody else is trusted instead of those who were named.

@@ -7,8 +7,10 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::UnixTime;
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_certs};
+use time::{Date, OffsetDateTime};
 
 use crate::shown::shown;
 
@@ -117,6 +119,54 @@ fn add(
         }
         _ => NoTls::NoCertificate { path, variable },
     })
+}
+
+/// Why a service's certificate is not trusted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertificateFault {
+    /// Whoever signed it, be it itself, is not trusted.
+    #[error("no authority that is trusted here has signed it")]
+    UnknownIssuer,
+    /// It is an authority's, which vouches for others.
+    #[error("it is an authority's own (CA:TRUE), not a service's")]
+    Authority,
+    /// It is over.
+    #[error("it expired on {0}")]
+    Expired(Date),
+    /// It is not valid yet.
+    #[error("it is not valid before {0}")]
+    NotYetValid(Date),
+    /// It is for other hosts.
+    #[error("it is not for {0}")]
+    OtherName(String),
+    /// Something that is rarely wrong.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// What WebPKI calls a certificate of an authority that a service shows as its own.
+const AUTHORITY: &str = "CaUsedAsEndEntity";
+
+impl CertificateFault {
+    /// The fault that an error tells of, if it does.
+    pub(crate) fn of(error: &(dyn StdError + 'static)) -> Option<Self> {
+        let Some(rustls::Error::InvalidCertificate(error)) = error.downcast_ref::<rustls::Error>() else { return None };
+        Some(match error {
+            CertificateError::UnknownIssuer => Self::UnknownIssuer,
+            CertificateError::ExpiredContext { not_after, .. } => Self::Expired(date(*not_after)),
+            CertificateError::NotValidYetContext { not_before, .. } => Self::NotYetValid(date(*not_before)),
+            CertificateError::NotValidForNameContext { expected, .. } => Self::OtherName(plain(&expected.to_str())),
+            CertificateError::Other(error) if error.to_string() == AUTHORITY => Self::Authority,
+            error => Self::Other(plain(&error.to_string())),
+        })
+    }
+}
+
+/// The day of a time; the first of all for one that no calendar has.
+fn date(time: UnixTime) -> Date {
+    let time = i64::try_from(time.as_secs()).ok().and_then(|time| OffsetDateTime::from_unix_timestamp(time).ok());
+    time.unwrap_or(OffsetDateTime::UNIX_EPOCH).date()
 }
 
 /// An error, and what caused it. One that an error of the system's was made of is not its source, but

@@ -13,7 +13,7 @@ use reqwest::header::CONTENT_LENGTH;
 use reqwest::{StatusCode, Url};
 use tokio::time::{sleep, timeout};
 
-use crate::http_client::{self, causes, plain};
+use crate::http_client::{self, CertificateFault, causes, plain};
 
 /// An attempt takes at most so long.
 const ATTEMPT: Duration = Duration::from_secs(4);
@@ -155,6 +155,9 @@ fn in_words(error: reqwest::Error) -> String {
         return SILENT.to_owned();
     }
     let error = error.without_url();
+    if let Some(fault) = causes(&error).find_map(CertificateFault::of) {
+        return format!("its certificate is not trusted: {fault}");
+    }
     let system = causes(&error).find_map(|cause| cause.downcast_ref::<io::Error>()).map(ToString::to_string);
     let last = || causes(&error).last().map_or_else(String::new, ToString::to_string);
     plain(&system.unwrap_or_else(last))

@@ -32,7 +32,7 @@ use time::OffsetDateTime;
 
 use crate::names::{Folder, HostName, ObjectName};
 
-pub use error::{CredentialFault, Error, Reason, Result};
+pub use error::{CertificateFault, CredentialFault, Error, Reason, Result};
 pub use location::{Location, LocationError, S3Location, SftpLocation};
 pub use probe::{Power, Probe};
 

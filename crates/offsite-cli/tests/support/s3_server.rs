@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::ports::Ports;
-use super::{Run, Words, needed, peers, run};
+use super::{Run, Words, needed, peers, run, tls};
 
 /// The host that [`Identity::Host`] is.
 pub(crate) const HOST: &str = "here";
@@ -148,6 +148,8 @@ impl S3Server {
         };
         fs::create_dir(server.folder.path().join("data")).expect("a folder is made");
         fs::write(server.folder.path().join("s3.json"), configuration.to_string()).expect("a file is written");
+        fs::write(server.folder.path().join("s3.json"), configuration().to_string()).expect("a file is written");
+        tls::certificate(server.folder.path(), "tls", tls::GOOD);
         server.start_again();
         let server = Arc::new(server);
         let bucket = Bucket { server: Arc::clone(&server), name: "probe".to_owned() };
@@ -170,6 +172,16 @@ impl S3Server {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.port("s3")
+    }
+
+    /// Where it speaks S3 by TLS.
+    pub(crate) fn tls_address(&self) -> SocketAddr {
+        self.ports.address(u16::try_from(2 * SERVICES.len()).expect("there are five"))
+    }
+
+    /// The certificate that it shows there.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.folder.path().join("tls.pem")
     }
 
     /// Kills the server: what it answered for is in its files.
@@ -244,6 +256,8 @@ impl S3Server {
             command.arg(format!("-{service}.port.grpc={}", self.grpc_port(service)));
         }
         let path = |name: &str| self.folder.path().join(name).display().to_string();
+        command.arg(format!("-s3.port.https={}", self.tls_address().port()));
+        command.arg(format!("-s3.cert.file={}", path("tls.pem"))).arg(format!("-s3.key.file={}", path("tls-key.pem")));
         command.arg(format!("-dir={}", path("data"))).arg(format!("-s3.config={}", path("s3.json")));
         command.arg(format!("-s3.localSocket={}", path("s3"))).arg(format!("-filer.localSocket={}", path("filer")));
         let log = File::create(log).expect("a file is made");

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+pub use crate::http_client::CertificateFault;
 use crate::shown::shown;
 
 /// The result of what a store is asked for.
@@ -75,7 +76,13 @@ pub enum Reason {
     NoCredentials(String),
     /// Whoever answers is not trusted to be the store.
     #[error("its certificate is not trusted: {0}")]
-    NotTrusted(String),
+    NotTrusted(CertificateFault),
+    /// Whoever answers speaks no TLS, and was asked by it.
+    #[error("what answers there speaks no TLS")]
+    NotTls,
+    /// Whoever answers does not speak HTTP, or not without TLS, and was asked by it.
+    #[error("{0}")]
+    NotHttp(String),
     /// The service does not know who asks, or does not believe it.
     #[error("{source}")]
     NotAuthenticated {

@@ -7,8 +7,9 @@ use std::io;
 
 use http::{HeaderMap, StatusCode};
 use opendal_core::ErrorKind;
+use rustls::InvalidMessage;
 
-use crate::http_client::{causes, plain};
+use crate::http_client::{CertificateFault, causes, plain};
 use crate::store::{CredentialFault, Reason};
 
 /// No more than that of an answer is read for its words.
@@ -23,7 +24,12 @@ pub(super) struct Refusal {
     message: String,
     /// The region that the bucket is in, where the service tells.
     region: Option<String>,
+    /// Whether it wants to be asked by TLS, and was not.
+    wants_tls: bool,
 }
+
+/// What the servers of Go, nginx and Apache call that; there is no code for it.
+const WANTS_TLS: [&str; 3] = ["to an HTTPS server", "sent to HTTPS port", "to an SSL-enabled server port"];
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
@@ -34,6 +40,7 @@ impl Refusal {
             code: element(&body, "Code").unwrap_or_default(),
             message: element(&body, "Message").unwrap_or_default(),
             region: region.map(plain),
+            wants_tls: status == StatusCode::BAD_REQUEST && WANTS_TLS.iter().any(|said| body.contains(said)),
         }
     }
 
@@ -55,6 +62,7 @@ impl Refusal {
         let cut = || io::Error::new(io::ErrorKind::ConnectionAborted, self.to_string());
         let not_authenticated = |fault| Reason::NotAuthenticated { fault, source: told() };
         match (self.status.as_u16(), &*self.code) {
+            _ if self.wants_tls => Reason::NotHttp(self.to_string()),
             (_, "NoSuchBucket") => Reason::NoBucket,
             (_, "NoSuchKey" | "NoSuchVersion") | (404, _) => Reason::NotFound,
             (412, _) => Reason::AlreadyExists,
@@ -83,6 +91,7 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&*self.code, &*self.message) {
+            _ if self.wants_tls => write!(f, "the service answered {}, since it wants https", self.status.as_u16()),
             ("", _) => write!(f, "the service answered {}", self.status),
             (code, "") => write!(f, "the service answered {}, {code}", self.status.as_u16()),
             (code, message) => write!(f, "the service answered {}, {code}: {message}", self.status.as_u16()),
@@ -110,19 +119,29 @@ pub(super) enum Lost {
     /// An answer that ought to be short has no end.
     TooLong,
     /// Whoever answered is not the one that its certificate is trusted for.
-    NotTrusted(String),
-    /// Whoever answered speaks no TLS, or none that we do.
+    NotTrusted(CertificateFault),
+    /// Whoever answered speaks no TLS.
+    NotTls,
+    /// Whoever answered speaks no TLS that we do.
     Tls(String),
+    /// What came by plain HTTP is none.
+    NotHttp(String),
     /// The host's address is not known.
     Unresolved(String),
     /// Anything else that befalls connections: they are refused, not made, or cut, as the kind says.
     Connection(io::ErrorKind, String),
 }
 
+/// How hyper calls an answer that is no HTTP, such as an alert of TLS.
+const GARBLED: &str = "invalid HTTP ";
+
 impl Lost {
     pub(super) fn new(error: &(dyn StdError + 'static)) -> Self {
+        if let Some(fault) = causes(error).find_map(CertificateFault::of) {
+            return Self::NotTrusted(fault);
+        }
         match causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
-            Some(rustls::Error::InvalidCertificate(error)) => return Self::NotTrusted(plain(&error.to_string())),
+            Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => return Self::NotTls,
             Some(error) => return Self::Tls(plain(&error.to_string())),
             None => {}
         }
@@ -130,6 +149,10 @@ impl Lost {
         let request = error.downcast_ref::<reqwest::Error>();
         if request.is_some_and(reqwest::Error::is_dns) {
             return Self::Unresolved(words);
+        }
+        let is_http = request.and_then(reqwest::Error::url).is_some_and(|url| url.scheme() == "http");
+        if is_http && words.starts_with(GARBLED) {
+            return Self::NotHttp(words);
         }
         let mut of_system = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>());
         let kind = if of_system.any(|cause| cause.kind() == io::ErrorKind::ConnectionRefused) {
@@ -149,6 +172,8 @@ impl Lost {
     fn reason(&self) -> Reason {
         match self {
             Self::NotTrusted(why) => Reason::NotTrusted(why.clone()),
+            Self::NotTls => Reason::NotTls,
+            Self::NotHttp(_) => Reason::NotHttp(self.to_string()),
             Self::Unresolved(why) => Reason::unresolved(why.clone()),
             Self::Tls(_) | Self::TooLong => Reason::Io(io::Error::other(self.to_string())),
             Self::Stalled => Reason::Unreachable(io::Error::new(io::ErrorKind::TimedOut, self.to_string())),
@@ -163,7 +188,10 @@ impl fmt::Display for Lost {
             Self::Stalled => f.write_str("nothing moved for a minute"),
             Self::TooLong => f.write_str("the service's answer is too long"),
             Self::Tls(why) => write!(f, "TLS: {why}"),
-            Self::NotTrusted(why) | Self::Unresolved(why) | Self::Connection(_, why) => f.write_str(why),
+            Self::NotTls => f.write_str("no TLS"),
+            Self::NotHttp(why) => write!(f, "what answers there speaks no HTTP: {why}"),
+            Self::NotTrusted(why) => why.fmt(f),
+            Self::Unresolved(why) | Self::Connection(_, why) => f.write_str(why),
         }
     }
 }
@@ -274,6 +302,21 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_wants_tls_says_so_in_its_own_way() {
+        for body in [
+            "Client sent an HTTP request to an HTTPS server.\n",
+            "<html><title>400 The plain HTTP request was sent to HTTPS port</title></html>",
+            "<p>Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />",
+        ] {
+            let refusal = Refusal::new(StatusCode::BAD_REQUEST, &HeaderMap::new(), body.as_bytes());
+            assert_eq!(refusal.reason().to_string(), "the service answered 400, since it wants https");
+            assert_eq!(name(&refusal.into_error()), "NotHttp");
+        }
+        let other = Refusal::new(StatusCode::OK, &HeaderMap::new(), b"sent to HTTPS port");
+        assert!(!other.wants_tls);
+    }
+
+    #[test]
     fn a_refusal_says_what_the_service_says() {
         assert_eq!(refusal(403, "AccessDenied").to_string(), "the service answered 403, AccessDenied: Because");
         let of = |body: &str| Refusal::new(StatusCode::BAD_GATEWAY, &HeaderMap::new(), body.as_bytes()).to_string();
@@ -308,9 +351,12 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_refused_or_cut() {
+    fn a_connection_is_refused_or_cut_or_speaks_something_else() {
         assert!(matches!(lost(None), Lost::Connection(io::ErrorKind::ConnectionRefused, _)));
         assert!(matches!(lost(Some(b"")), Lost::Connection(io::ErrorKind::ConnectionAborted, _)));
+        // What TLS answers to an unexpected message (RFC 8446 §6).
+        let alert = b"\x15\x03\x03\x00\x02\x02\x0a";
+        assert_eq!(name(&lost(Some(alert)).into_error()), "NotHttp");
     }
 
     #[test]
@@ -321,6 +367,7 @@ mod tests {
             (Lost::new(&reset), "Unreachable"),
             (Lost::TooLong, "Io"),
             (Lost::new(&rustls::Error::DecryptError), "Io"),
+            (Lost::new(&rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)), "NotTls"),
             (
                 Lost::new(&io::Error::other(rustls::Error::InvalidCertificate(rustls::CertificateError::Expired))),
                 "NotTrusted",
