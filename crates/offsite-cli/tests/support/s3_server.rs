@@ -148,7 +148,6 @@ impl S3Server {
         };
         fs::create_dir(server.folder.path().join("data")).expect("a folder is made");
         fs::write(server.folder.path().join("s3.json"), configuration.to_string()).expect("a file is written");
-        fs::write(server.folder.path().join("s3.json"), configuration().to_string()).expect("a file is written");
         tls::certificate(server.folder.path(), "tls", tls::GOOD);
         server.start_again();
         let server = Arc::new(server);
