@@ -172,7 +172,7 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
         Error::CommandFailed { .. } => Some("earlier backups are untouched; look at what the command wrote"),
         Error::WrongKey { .. } => Some(WRONG_KEY),
         Error::Ambiguous(_) => {
-            Some("choose one: give what stands before its slash to --host, and what stands after it to --set")
+            Some("choose one with --host and --set: what stands before its slash, and what stands after it")
         }
         Error::NoBackup { host: None, set: None } => Some(
             "is the folder or prefix right, and the disk mounted? where backups were put there are data/ and receipts/",
