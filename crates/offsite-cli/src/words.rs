@@ -178,7 +178,7 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
             "is the folder or prefix right, and the disk mounted? where backups were put there are data/ and receipts/",
         ),
         Error::NoBackup { .. } | Error::NoSuchBackup(_) | Error::NoneAsOld { .. } => {
-            Some("`offsite list` shows what there is")
+            Some("`offsite list` shows what there is, without --host and --set all of it")
         }
         Error::Glob { .. } => Some(PATTERNS),
         Error::NoGlob => Some("name what to look for, such as fstab, '*.conf' or /etc/fstab"),
@@ -202,6 +202,9 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
             "put the certificate of the host's signing key there, under this name; on the host: openssl x509 -in \
              /etc/offsite/signing-key.pem",
         ),
+        Error::Pin { problem: PinProblem::NotASigner { .. }, .. } => {
+            Some("a signer's certificate is made on the host: openssl x509 -in /etc/offsite/signing-key.pem")
+        }
         _ => None,
     }
 }
@@ -237,9 +240,10 @@ pub(crate) fn of_store(error: &store::Error) -> Option<&'static str> {
         Reason::PermissionDenied(_) if error.action == "put" => Some(
             "look at bucket and prefix in the location; if they are right, a policy must allow this host's puts there",
         ),
-        Reason::PermissionDenied(_) => {
-            Some("a credential that may only put cannot read: use the one that lists and restores")
-        }
+        Reason::PermissionDenied(_) => Some(
+            "a credential that may only put cannot read: use the one that lists and restores; if it is that one, look at \
+             bucket and prefix",
+        ),
         Reason::NotAuthenticated { fault, .. } => of_credential(*fault),
         Reason::Full(_) => Some("make room there: `offsite prune` tells what may go; then run it again"),
         Reason::Io(source) => of_system(source.kind()),
@@ -265,7 +269,7 @@ pub(crate) fn of_store(error: &store::Error) -> Option<&'static str> {
             io::ErrorKind::ConnectionAborted | io::ErrorKind::TimedOut if error.action == "put" => {
                 "run it again later; where a line or proxy cuts long uploads, a smaller --slice-size may get through"
             }
-            _ => "run it again later",
+            _ => "run it again later; or is it something else than the store that listens there?",
         }),
         Reason::Busy(_) => Some("run it again later"),
         _ => None,

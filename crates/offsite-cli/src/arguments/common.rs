@@ -22,7 +22,8 @@ pub(crate) struct ToStore {
     #[arg(short, long = "recipient", value_name = "CERT")]
     pub(crate) recipients: Vec<PathBuf>,
     /// Where to: a directory, s3://BUCKET/PREFIX or sftp://USER@HOST/PATH. Of a directory's path only the last part is
-    /// made where it is missing
+    /// made where it is missing. A bucket elsewhere than at Amazon has its service's address after it,
+    /// 's3://BUCKET/PREFIX?endpoint=https://HOST:PORT'
     #[arg(long, value_name = "STORE", env = "OFFSITE_STORE", value_parser = store())]
     pub(crate) to: Location,
     /// Whose backups these are, in the store [default: this machine's name]
@@ -36,7 +37,8 @@ pub(crate) struct ToStore {
 /// A store to read from, and what of it.
 #[derive(Args)]
 pub(crate) struct FromStore {
-    /// Store to read from: a directory, s3://BUCKET/PREFIX or sftp://USER@HOST/PATH
+    /// Store to read from: a directory, s3://BUCKET/PREFIX or sftp://USER@HOST/PATH. A bucket elsewhere than at Amazon
+    /// has its service's address after it, 's3://BUCKET/PREFIX?endpoint=https://HOST:PORT'
     #[arg(long, value_name = "STORE", env = "OFFSITE_STORE", hide_env_values = true)]
     pub(crate) from: OsString,
     /// Only backups of this host
