@@ -372,7 +372,7 @@ impl<S: Slices> Run<'_, S> {
         let Ready { mut order, names, end, stream, entries } = ready;
         let threads = self.what.threads.get();
         let common = Common {
-            cache: Cache::new(self.slices, threads as u64),
+            cache: Cache::new(self.slices),
             goal,
             names,
             marks: order.marks(),
@@ -444,7 +444,7 @@ impl<'u, S: Slices> Flow<'_, '_, 'u, S> {
     }
 
     fn make_jobs(&self, order: &mut Order, stream: Option<&Member>, end: Option<Place>) -> Result<()> {
-        Jobs::new(&self.queue, &self.wanted).all(order, stream, end)?;
+        Jobs::new(&self.common.cache, &self.queue, &self.wanted).all(order, stream, end)?;
         self.queue.end();
         self.wanted.end();
         Ok(())

@@ -1,12 +1,13 @@
 //! Opened slices that several threads use.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::error::{Error, Result};
 use super::{OpenedSlice, Slices};
-use crate::index::PlanError;
+use crate::index::{Place, PlanError};
 use crate::plan::SliceName;
 
 /// Memory for opened slices that are in use, in bytes: 32 MiB, two slices of the usual size. Frames come
@@ -20,13 +21,12 @@ const EACH_AHEAD: u64 = 16 << 20;
 /// As many slices fit in any case, however large they are.
 const FEWEST: usize = 3;
 
-/// So many jobs may have begun since one that has not taken its slice yet, and no fewer than twice the threads.
-const JUST_BEGUN: u64 = 16;
-
 /// Most failed slices that are remembered; others fail anew.
 const FAILED: usize = 1024;
 
-/// Opens slices once for all that want them, keeps the last ones, and never more than fit.
+/// Opens slices for the jobs that want them, and never more than fit. Jobs are known from when they are
+/// queued, so the slice to let go is always one that no job wants, or the one that is wanted last: a
+/// thread that has fallen behind finds what it came for.
 pub(super) struct Cache<'a, S: Slices> {
     slices: &'a S,
     state: Mutex<State>,
@@ -35,6 +35,8 @@ pub(super) struct Cache<'a, S: Slices> {
 
 struct State {
     slots: HashMap<SliceName, Slot>,
+    /// By slice the numbers of the jobs that want it, which are queued or under way, in order; never none.
+    wanted: HashMap<SliceName, VecDeque<u64>>,
     failed: HashMap<SliceName, Arc<crate::Error>>,
     /// Memory of slices that are gone, for others.
     free: Vec<Vec<u8>>,
@@ -43,8 +45,6 @@ struct State {
     clock: u64,
     /// The number of the last job that has begun.
     reached: u64,
-    /// So many jobs may have begun since one that has not taken its slice yet.
-    just_begun: u64,
     stopped: bool,
     /// How many bytes all slots may have, unless they are the fewest.
     memory: u64,
@@ -56,16 +56,8 @@ struct Slot {
     size: u64,
     /// When it was used last.
     used: u64,
-    /// The number of the job that will want it, where it was opened ahead; 0 once somebody took it.
-    wanted_by: u64,
-}
-
-impl Slot {
-    /// Whether a job will take it that has yet to begin, or has just begun. One that does not take it
-    /// after all, since its file is there already, is soon passed.
-    fn is_awaited(&self, passed: u64) -> bool {
-        self.wanted_by > passed
-    }
+    /// Whether a job has taken it since it was opened.
+    taken: bool,
 }
 
 /// A slice in use.
@@ -92,16 +84,15 @@ impl<S: Slices> Drop for Held<'_, '_, S> {
 }
 
 impl<'a, S: Slices> Cache<'a, S> {
-    /// For so many threads that take slices.
-    pub(super) fn new(slices: &'a S, threads: u64) -> Self {
+    pub(super) fn new(slices: &'a S) -> Self {
         let state = State {
             slots: HashMap::new(),
+            wanted: HashMap::new(),
             failed: HashMap::new(),
             free: Vec::new(),
             bytes: 0,
             clock: 0,
             reached: 0,
-            just_begun: JUST_BEGUN.max(2 * threads),
             stopped: false,
             memory: IN_USE + slices.at_once() as u64 * EACH_AHEAD,
         };
@@ -119,15 +110,15 @@ impl<'a, S: Slices> Cache<'a, S> {
             state.clock += 1;
             let now = state.clock;
             match state.slots.get_mut(&name) {
-                Some(Slot { opened: Some(opened), used, wanted_by, .. }) => {
-                    (*used, *wanted_by) = (now, 0);
+                Some(Slot { opened: Some(opened), used, taken, .. }) => {
+                    (*used, *taken) = (now, true);
                     return Ok(Held { cache: self, opened: Some(opened.clone()) });
                 }
                 Some(Slot { opened: None, .. }) => {}
                 None => {
                     let size = self.slices.known(name).ok_or(PlanError::UnknownSlice(name))?.size;
                     if state.make_room(size, 0) {
-                        return self.open_in_slot(name, size, 0, state);
+                        return self.open_in_slot(name, size, true, state);
                     }
                 }
             }
@@ -140,12 +131,12 @@ impl<'a, S: Slices> Cache<'a, S> {
         &self,
         name: SliceName,
         size: u64,
-        wanted_by: u64,
+        taken: bool,
         mut state: MutexGuard<'_, State>,
     ) -> Result<Held<'_, 'a, S>> {
         state.bytes += size;
         let used = state.clock;
-        state.slots.insert(name, Slot { opened: None, size, used, wanted_by });
+        state.slots.insert(name, Slot { opened: None, size, used, taken });
         let memory = state.free.pop().unwrap_or_default();
         drop(state);
         self.open(name, memory)
@@ -183,17 +174,37 @@ impl<'a, S: Slices> Cache<'a, S> {
         let Some(known) = self.slices.known(name) else { return };
         let mut state = self.lock();
         while !state.stopped && job > state.reached && !state.slots.contains_key(&name) {
-            let ahead = state.slots.values().filter(|slot| slot.wanted_by > state.reached).count();
+            let ahead = state.slots.iter().filter(|(name, slot)| !slot.taken && state.next(name) > Some(state.reached));
+            let ahead = ahead.count();
             if ahead < self.slices.at_once() && state.make_room(known.size, job) {
                 // Whoever wants it gets the error.
-                drop(self.open_in_slot(name, known.size, job, state));
+                drop(self.open_in_slot(name, known.size, false, state));
                 return;
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// A job has begun. Their numbers start with 1.
+    /// A job will be queued that wants these places. Jobs are told in order; their numbers start with 1.
+    pub(super) fn want(&self, job: u64, places: &[Place]) {
+        let mut state = self.lock();
+        for slice in slices_of(places) {
+            let jobs = state.wanted.entry(slice).or_default();
+            if jobs.back() != Some(&job) {
+                jobs.push_back(job);
+            }
+        }
+    }
+
+    /// A job wants its places no more, whether it took them or not.
+    pub(super) fn done(&self, job: u64, places: &[Place]) {
+        let mut state = self.lock();
+        slices_of(places).for_each(|slice| state.done(slice, job));
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// A job has begun.
     pub(super) fn reach(&self, job: u64) {
         let mut state = self.lock();
         state.reached = state.reached.max(job);
@@ -210,6 +221,11 @@ impl<'a, S: Slices> Cache<'a, S> {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The slices of places, each once where its places follow each other.
+pub(super) fn slices_of(places: &[Place]) -> impl Iterator<Item = SliceName> {
+    places.chunk_by(|one, next| one.slice == next.slice).map(|run| run[0].slice)
 }
 
 /// Takes a slot away again that stays empty, and tells those who wait for it.
@@ -230,24 +246,35 @@ impl<S: Slices> Drop for Opening<'_, '_, S> {
 }
 
 impl State {
-    /// Lets go of slices that nobody uses until another fits: those that are not awaited, the longest
-    /// unused first, and then those that are awaited last. For a job that is yet to come, none that is
-    /// awaited before it; 0 is one that has begun.
+    /// The first job that wants a slice and is not done; None where none does.
+    fn next(&self, name: &SliceName) -> Option<u64> {
+        self.wanted.get(name)?.front().copied()
+    }
+
+    fn done(&mut self, name: SliceName, job: u64) {
+        let Some(jobs) = self.wanted.get_mut(&name) else { return };
+        // It is among the first.
+        if let Some(place) = jobs.iter().position(|wanting| *wanting == job) {
+            jobs.remove(place);
+        }
+        if jobs.is_empty() {
+            self.wanted.remove(&name);
+        }
+    }
+
+    /// Lets go of slices that nobody uses until another fits: those that no job wants, the longest
+    /// unused first, and then those that are wanted last. For a job that is yet to come, none that is
+    /// wanted before it; 0 is one that has begun.
     fn make_room(&mut self, size: u64, job: u64) -> bool {
-        // Whoever wants the slices of these jobs has taken them.
-        let passed = self.reached.saturating_sub(self.just_begun);
         while self.slots.len() >= FEWEST && self.bytes + size > self.memory {
-            let unused = self
+            let first = self
                 .slots
                 .iter()
                 .filter(|(_, slot)| slot.opened.as_ref().is_some_and(|opened| Arc::strong_count(opened) == 1))
-                .filter(|(_, slot)| job == 0 || !slot.is_awaited(passed) || slot.wanted_by > job);
-            let rank = |slot: &Slot| match slot.is_awaited(passed) {
-                false => (false, slot.used),
-                true => (true, u64::MAX - slot.wanted_by),
-            };
-            let first = unused.min_by_key(|(_, slot)| rank(slot)).map(|(name, _)| *name);
-            let Some(name) = first else { return false };
+                .map(|(name, slot)| (self.next(name), slot.used, *name))
+                .filter(|(next, ..)| next.is_none_or(|next| next > job))
+                .min_by_key(|(next, used, _)| (next.map(Reverse), *used));
+            let Some((.., name)) = first else { return false };
             if let Some(opened) = self.remove(name).and_then(Arc::into_inner)
                 && self.free.is_empty()
             {
@@ -261,5 +288,59 @@ impl State {
         let slot = self.slots.remove(&name)?;
         self.bytes -= slot.size;
         slot.opened
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use std::thread;
+
+    use super::*;
+    use crate::plan::{Slice, Span};
+
+    /// Slices of the usual size, and how often each was opened.
+    struct Counted(Mutex<HashMap<u32, usize>>);
+
+    impl Slices for Counted {
+        fn known(&self, name: SliceName) -> Option<Slice> {
+            Some(Slice { name, size: 16 << 20, sha256: [0; 32] })
+        }
+
+        fn open(&self, name: SliceName, _: Vec<u8>) -> crate::Result<OpenedSlice> {
+            *self.0.lock().unwrap().entry(name.number).or_default() += 1;
+            Ok(vec![0].into())
+        }
+    }
+
+    fn place(number: u32) -> Place {
+        let slice = SliceName { backup: "20261123T074500Z-7f3a9c01".parse().unwrap(), number };
+        Place::whole(slice, Span { offset: 0, length: 1 }, 1)
+    }
+
+    #[test]
+    fn a_thread_that_fell_behind_finds_its_slice() {
+        const SLICES: u32 = 40;
+        let slices = Counted(Mutex::default());
+        let cache = Cache::new(&slices);
+        // Four jobs a slice.
+        let jobs: Vec<_> = (1..).zip((0..SLICES).flat_map(|number| [place(number); 4])).collect();
+        jobs.iter().for_each(|(job, place)| cache.want(*job, &[*place]));
+        let work = |(job, place): (u64, Place)| {
+            drop(cache.get(place.slice).unwrap());
+            cache.done(job, &[place]);
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| jobs.iter().step_by(4).for_each(|(job, place)| cache.prefetch(place.slice, *job)));
+            // The first job has begun, and takes its slice when all others are done.
+            for job in &jobs[1..] {
+                cache.reach(job.0);
+                work(*job);
+            }
+            work(jobs[0]);
+        });
+        let opened = slices.0.into_inner().unwrap();
+        assert_eq!(opened, (0..SLICES).map(|number| (number, 1)).collect());
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::Slices;
+use super::cache::{Cache, slices_of};
 use super::entry::Entry;
 use super::error::{Error, Result};
 use super::large::Large;
@@ -56,7 +58,8 @@ pub(super) struct Part<'u> {
 }
 
 /// Makes jobs of the entries of a backup.
-pub(super) struct Jobs<'j, 'u> {
+pub(super) struct Jobs<'j, 'a, 'u, S: Slices> {
+    cache: &'j Cache<'a, S>,
     queue: &'j Queue<Job<'u>>,
     /// Slices by the jobs that will want them.
     wanted: &'j Queue<(SliceName, u64)>,
@@ -80,9 +83,9 @@ impl<E: Into<Error>> From<E> for Halt {
     }
 }
 
-impl<'j, 'u> Jobs<'j, 'u> {
-    pub(super) fn new(queue: &'j Queue<Job<'u>>, wanted: &'j Queue<(SliceName, u64)>) -> Self {
-        Self { queue, wanted, number: 0, slice: None, bundle: None }
+impl<'j, 'a, 'u, S: Slices> Jobs<'j, 'a, 'u, S> {
+    pub(super) fn new(cache: &'j Cache<'a, S>, queue: &'j Queue<Job<'u>>, wanted: &'j Queue<(SliceName, u64)>) -> Self {
+        Self { cache, queue, wanted, number: 0, slice: None, bundle: None }
     }
 
     /// Makes jobs of all entries; of a stream, whose file would be `stream`; and of the end of the tar.
@@ -162,8 +165,8 @@ impl<'j, 'u> Jobs<'j, 'u> {
 
     fn push(&mut self, places: Vec<Place>, work: Work<'u>) -> Result<(), Halt> {
         self.number += 1;
-        let mut slices: Vec<_> = places.iter().map(|place| place.slice).collect();
-        slices.dedup();
+        self.cache.want(self.number, &places);
+        let slices: Vec<_> = slices_of(&places).collect();
         let weight = places.len() + if let Work::Members(items) = &work { items.len() } else { 0 };
         if !self.queue.push(Job { number: self.number, places, work }, weight) {
             return Err(Halt::Stopped);

@@ -101,12 +101,13 @@ impl<'w, 'a, 'u, S: Slices> Worker<'w, 'a, 'u, S> {
     /// Does a job in `buffer`: its part of the output, with the buffer.
     pub(super) fn work(&mut self, job: Job<'u>, buffer: Vec<u8>) -> Result<Chunk> {
         let mut chunk = Chunk { buffer, pieces: Vec::new() };
-        let Job { places, work, .. } = job;
+        let Job { number, places, work } = job;
         match work {
             Work::Members(items) => self.members(&places, &items, &mut chunk)?,
             Work::Part(part) => self.part(&places, part, &mut chunk)?,
             Work::End => self.end(&places, &mut chunk)?,
         }
+        self.common.cache.done(number, &places);
         let bytes = places.iter().map(|place| place.piece.take).sum();
         self.common.watch.progress(bytes);
         Ok(chunk)
