@@ -256,6 +256,9 @@ pub(crate) fn of_store(error: &store::Error) -> Option<&'static str> {
             Some("if the service is to be reached without TLS, its location says so: ?endpoint=http://HOST:PORT")
         }
         Reason::NotHttp(_) => Some("if the service speaks TLS, its location says so: ?endpoint=https://HOST:PORT"),
+        Reason::NotS3(_) => {
+            Some("look at host and port of the endpoint: a console, a proxy or another program may listen there")
+        }
         Reason::Unsupported(_) => {
             Some("a service without conditional puts, such as Backblaze B2, needs ?conditional=off in the location")
         }

@@ -5,13 +5,13 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use support::check_service::{CheckService, Manner};
 use support::host::{Host, end, json, start, until};
 use support::proxy::{Connections, Cut, Fault, Proxy, Shape};
 use support::s3_server::{Bucket, Identity, Kind, PREFIX, S3Server};
@@ -372,12 +372,32 @@ fn a_certificate_that_is_not_trusted_ends_it() {
         .says("its certificate is not trusted: no authority that is trusted here has signed it")
         .says("hint: name the authority's certificates in SSL_CERT_FILE");
     // One that is trusted gets as far as the answer, which is none of S3.
-    let mut trusted = start(read(&host, &server.location("https"), "list").env("SSL_CERT_FILE", good));
-    let mut said = String::new();
-    BufReader::new(trusted.stderr.take().unwrap()).read_line(&mut said).unwrap();
-    assert!(said.contains("; trying again") && !said.contains("not trusted"), "{said}");
-    trusted.kill().unwrap();
-    trusted.wait().unwrap();
+    run(read(&host, &server.location("https"), "list").env("SSL_CERT_FILE", good))
+        .fails(1)
+        .one_error()
+        .says("what answers there is no S3 service: it answered with a page of HTML")
+        .does_not_say("trying again");
+}
+
+/// A web server may take anything, and keep nothing: a backup there would be nowhere.
+#[test]
+fn what_is_no_s3_service_is_told() {
+    let host = host();
+    for (manner, to_put, to_list) in [
+        (Manner::Answers(&[200]), "it says that it took the object, and gives no ETag", "its list is no XML of S3's"),
+        (Manner::Answers(&[404]), "it answered 404 Not Found", "it answered 404 Not Found"),
+        (Manner::Answers(&[405]), "it answered 405", "it answered 405"),
+    ] {
+        let service = CheckService::start(manner);
+        let to = format!("s3://b?endpoint={}", service.origin());
+        for (command, action, words) in
+            [(&mut backup(&host, &to, ""), "put", to_put), (&mut read(&host, &to, "list"), "list", to_list)]
+        {
+            let told = run(command).fails(1).one_error().says(&format!("{to}: cannot {action} "));
+            let told = told.says(&format!("what answers there is no S3 service: {words}"));
+            told.says("hint: look at host and port of the endpoint").does_not_say("trying again");
+        }
+    }
 }
 
 /// Nobody else is trusted instead of those who were named.

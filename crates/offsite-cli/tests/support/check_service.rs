@@ -58,7 +58,12 @@ impl CheckService {
 
     /// The address of a check there.
     pub(crate) fn address(&self) -> String {
-        format!("http://127.0.0.1:{}/s3cr3t", self.port)
+        format!("{}/s3cr3t", self.origin())
+    }
+
+    /// The address of the service.
+    pub(crate) fn origin(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     pub(crate) fn pings(&self) -> Vec<Ping> {
@@ -84,7 +89,7 @@ fn serve(connection: TcpStream, manner: Manner, kept: &Mutex<Vec<Ping>>) {
     let length = headers.iter().find_map(|header| header.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body).expect("the body comes");
-    let body = String::from_utf8(body).expect("the body is text");
+    let body = String::from_utf8_lossy(&body).into_owned();
     let number = {
         let mut kept = kept.lock().expect("no panic meanwhile");
         kept.push(Ping { method, path, body });

@@ -83,6 +83,9 @@ pub enum Reason {
     /// Whoever answers does not speak HTTP, or not without TLS, and was asked by it.
     #[error("{0}")]
     NotHttp(String),
+    /// Whoever answers speaks HTTP, but not S3: what it says that it took in would be nowhere.
+    #[error("what answers there is no S3 service: {0}")]
+    NotS3(String),
     /// The service does not know who asks, or does not believe it.
     #[error("{source}")]
     NotAuthenticated {

@@ -48,6 +48,13 @@ impl Refusal {
         opendal_core::Error::new(self.kind(), self.to_string()).set_source(self)
     }
 
+    /// What a web server answers to a request that S3 knows. S3's own answers have a code. 501 is not among them: a
+    /// service that lacks conditional puts may leave it at that.
+    pub(super) fn foreign(&self) -> Option<String> {
+        let is_foreign = self.code.is_empty() && matches!(self.status.as_u16(), 404 | 405);
+        is_foreign.then(|| format!("it answered {}", self.status))
+    }
+
     fn kind(&self) -> ErrorKind {
         match self.status {
             StatusCode::NOT_FOUND => ErrorKind::NotFound,
@@ -126,6 +133,8 @@ pub(super) enum Lost {
     Tls(String),
     /// What came by plain HTTP is none.
     NotHttp(String),
+    /// Whoever answered is no S3 service.
+    NotS3(String),
     /// The host's address is not known.
     Unresolved(String),
     /// Anything else that befalls connections: they are refused, not made, or cut, as the kind says.
@@ -174,6 +183,7 @@ impl Lost {
             Self::NotTrusted(why) => Reason::NotTrusted(why.clone()),
             Self::NotTls => Reason::NotTls,
             Self::NotHttp(_) => Reason::NotHttp(self.to_string()),
+            Self::NotS3(why) => Reason::NotS3(why.clone()),
             Self::Unresolved(why) => Reason::unresolved(why.clone()),
             Self::Tls(_) | Self::TooLong => Reason::Io(io::Error::other(self.to_string())),
             Self::Stalled => Reason::Unreachable(io::Error::new(io::ErrorKind::TimedOut, self.to_string())),
@@ -191,7 +201,7 @@ impl fmt::Display for Lost {
             Self::NotTls => f.write_str("no TLS"),
             Self::NotHttp(why) => write!(f, "what answers there speaks no HTTP: {why}"),
             Self::NotTrusted(why) => why.fmt(f),
-            Self::Unresolved(why) | Self::Connection(_, why) => f.write_str(why),
+            Self::NotS3(why) | Self::Unresolved(why) | Self::Connection(_, why) => f.write_str(why),
         }
     }
 }
@@ -212,9 +222,15 @@ pub(super) fn reason(error: &opendal_core::Error) -> Reason {
     refusal.or_else(lost).unwrap_or_else(|| other(error, causes().last()))
 }
 
+/// What OpenDAL says where an answer is not the XML that it ought to be.
+const PARSING: &str = "deserialize xml";
+
 /// What OpenDAL and its signer found out by themselves.
 fn other(error: &opendal_core::Error, cause: Option<&(dyn StdError + 'static)>) -> Reason {
     let told = || plain(&cause.map_or_else(|| error.message().to_owned(), ToString::to_string));
+    if error.message() == PARSING {
+        return Reason::NotS3(format!("its list is no XML of S3's, {}", told()));
+    }
     match error.kind() {
         ErrorKind::NotFound => Reason::NotFound,
         ErrorKind::ConditionNotMatch => Reason::AlreadyExists,

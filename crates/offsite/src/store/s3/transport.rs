@@ -3,7 +3,8 @@
 //! - A deadline by lack of progress, whatever the size of an object and the speed of the line: a
 //!   request fails once nothing has moved for [`STALLED`].
 //! - A limit on the rate of what is sent.
-//! - Errors in the service's own words: what is no success becomes a [`Refusal`].
+//! - Errors in the service's own words: what is no success becomes a [`Refusal`]. What only looks like one,
+//!   since no S3 service gave the answer, is [`Lost`].
 
 use std::io;
 use std::pin::Pin;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use futures::future::{Either, select};
 use futures::{FutureExt, Stream, StreamExt};
-use http::header::DATE;
+use http::header::{CONTENT_TYPE, DATE, ETAG};
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
 use opendal_core::raw::Operation;
@@ -128,12 +129,28 @@ impl HttpTransport for Transport {
         let mut body = HttpBody::new(stream, length);
         if is_s3 && !status.is_success() {
             let text = first_bytes(&mut body).await;
-            return Err(Refusal::new(status, &headers, &text).into_error());
+            let refusal = Refusal::new(status, &headers, &text);
+            let foreign = matches!(operation, Some(Operation::Write | Operation::List)).then(|| refusal.foreign());
+            return Err(foreign.flatten().map_or_else(|| refusal.into_error(), |why| Lost::NotS3(why).into_error()));
+        }
+        if let Some(why) = operation.and_then(|operation| foreign(operation, &headers)) {
+            return Err(Lost::NotS3(why.to_owned()).into_error());
         }
         let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         Ok(response)
+    }
+}
+
+/// Why a success is none, since it is not S3's. A web server, or a page to log in to a network, may answer
+/// anything so; an object that it took in would be nowhere.
+fn foreign(operation: Operation, headers: &HeaderMap) -> Option<&'static str> {
+    let is_page = || headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    match operation {
+        Operation::Write if !headers.contains_key(ETAG) => Some("it says that it took the object, and gives no ETag"),
+        Operation::List if is_page() => Some("it answered with a page of HTML"),
+        _ => None,
     }
 }
 
