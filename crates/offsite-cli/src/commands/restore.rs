@@ -8,7 +8,7 @@ use offsite::archive::unpack::Existing;
 use offsite::files::{Output, Place};
 use offsite::names::BackupName;
 use offsite::operations::backups::Backup;
-use offsite::operations::restore::{Restore, Restored, To, restore_backup};
+use offsite::operations::restore::{Restore, Restored, To, check_target, restore_backup};
 use serde::Serialize;
 
 use crate::arguments::{self, PlaceArgument};
@@ -51,6 +51,15 @@ fn perform(
     if progress.is_damaged() {
         terminal::warning(&format!("of the receipts that are sound, {} is the one chosen", found.name.backup));
     }
+    let existing = match (arguments.resume, arguments.overwrite) {
+        (true, _) => Existing::Resume,
+        (_, true) => Existing::Replace,
+        _ => Existing::Refuse,
+    };
+    let into = arguments.into.as_deref().filter(|_| !arguments.dry_run);
+    if let Some(into) = into {
+        check_target(into, existing)?;
+    }
     let key = private_key(&arguments.of.key)?;
     progress.show(None, output);
     let backup = Backup::open(&*source.store, &key, &found)?;
@@ -58,15 +67,8 @@ fn perform(
     let folder = temporary_folder();
     let threads = arguments.threads.number();
     let what = Restore { paths: &paths, keep_going: arguments.keep_going, folder: &folder, threads };
-    let existing = match (arguments.resume, arguments.overwrite) {
-        (true, _) => Existing::Resume,
-        (_, true) => Existing::Replace,
-        _ => Existing::Refuse,
-    };
-    let restored = match (&arguments.into, output) {
-        (Some(path), _) if !arguments.dry_run => {
-            restore_backup(&what, To::Folder { path, existing }, &backup, progress)?
-        }
+    let restored = match (into, output) {
+        (Some(path), _) => restore_backup(&what, To::Folder { path, existing }, &backup, progress)?,
         (_, Some(place)) => {
             let mut out = BufWriter::with_capacity(1 << 20, Output::create(place, false).map_err(not_replaced)?);
             let to = if arguments.stdout { To::Content(&mut out) } else { To::Tar(&mut out) };

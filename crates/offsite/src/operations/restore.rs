@@ -313,16 +313,31 @@ fn stream_member(title: &Title, name: &[u8], size: u64) -> Member {
     }
 }
 
+/// Whether files can be restored into a folder, as far as that shows before it is made; for those who would
+/// rather know before a passphrase is typed.
+///
+/// # Errors
+///
+/// As [`restore`], of its target alone.
+pub fn check_target(path: &Path, existing: Existing) -> Result<()> {
+    match fs::read_dir(path) {
+        Ok(mut found) => match found.next() {
+            Some(_) if existing == Existing::Refuse => Err(Error::NotEmpty(path.to_path_buf())),
+            _ => Ok(()),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+            fs::metadata(parent).map_err(crate::Error::file("make", path))?;
+            Ok(())
+        }
+        Err(error) => Err(crate::Error::file("read", path)(error).into()),
+    }
+}
+
 /// Makes the target, or sees to it that it may be used.
 fn make_target(path: &Path, existing: Existing) -> Result<()> {
     match fs::create_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let mut found = fs::read_dir(path).map_err(crate::Error::file("read", path))?;
-            if existing == Existing::Refuse && found.next().is_some() {
-                return Err(Error::NotEmpty(path.to_path_buf()));
-            }
-            Ok(())
-        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_target(path, existing),
         made => Ok(made.map_err(crate::Error::file("make", path))?),
     }
 }
