@@ -35,7 +35,7 @@ use offsite::operations::backups::{self, Found, Scope, Which};
 use offsite::operations::restore::Error as RestoreError;
 use offsite::ping::Address;
 use offsite::pins::Pins;
-use offsite::store::{self, Location, ReadSettings};
+use offsite::store::{self, Location, LocationError, ReadSettings};
 use offsite::{Events, operations, shown};
 use time::Duration;
 
@@ -199,7 +199,10 @@ impl OpenStore {
     fn open(arguments: &arguments::FromStore, progress: &Progress, every_version: bool) -> Result<Self, Failure> {
         let arguments::FromStore { from, host, set, signers, store_as_of } = arguments;
         let location = Location::parse(from).map_err(|error| {
-            let hint = "name it with --from, or in OFFSITE_STORE";
+            let hint = match error {
+                LocationError::Empty => "name it with --from, or in OFFSITE_STORE",
+                _ => "it is a folder, s3://BUCKET/PREFIX?endpoint=URL&region=NAME, or sftp://USER@HOST/PATH",
+            };
             Failure::Usage { text: error.to_string(), hint }
         })?;
         let fallback = std::env::var_os("OFFSITE_SIGNERS").filter(|_| signers.is_empty()).unwrap_or_default();

@@ -156,6 +156,7 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
         Error::Damage(damage) if damage.object.as_str().contains("/plan") => {
             Some("the plan is for RECOVER.sh; with paths, restore does without: name those at the top")
         }
+        Error::File { path, source, .. } if path.is_absolute() && source.kind() == io::ErrorKind::NotFound => None,
         Error::File { source, .. } => of_system(source.kind()),
         Error::Exists { replaceable: true, .. } => Some("choose another name, or replace it with --force"),
         Error::Exists { replaceable: false, .. } => Some("choose another name: this file is not overwritten"),
@@ -220,6 +221,7 @@ fn of_system(error: io::ErrorKind) -> Option<&'static str> {
             Some("make room there, or name another folder; then run it again")
         }
         io::ErrorKind::ReadOnlyFilesystem => Some("mount it for writing, or name another folder"),
+        io::ErrorKind::IsADirectory => Some("name a file, not a folder"),
         _ => None,
     }
 }

@@ -92,6 +92,8 @@ fn wrong_usage_of_backup_says_what_is_meant() {
     desk.backup("--to store --exec db.sql -- /no/such").fails(1).one_error().says("hint: after --exec NAME --");
     desk.backup("--to disk/store tree").fails(1).one_error().says("there is no disk, ").says("mounted?");
     desk.backup("--to gs://bucket/p tree").fails(2).says("gs: locations are not known");
+    let late_prefix = run(&mut desk.offsite("list --from s3://b?endpoint=https://h/p")).fails(2).one_error();
+    late_prefix.says("a prefix stands before the ?").says("hint: it is a folder, s3://BUCKET/PREFIX?");
     desk.backup("--to store ../tree").fails(2).one_error().says("'..'").says("hint: a backup keeps paths as they are");
     desk.backup("--to store tree tree/file")
         .fails(2)
@@ -200,6 +202,11 @@ fn hints_of_restore_name_options_that_it_has() {
     desk.restore("--tar out.tar").fails(1).one_error().says("out.tar exists already").does_not_say("--force");
     desk.restore("--into out").ok();
     desk.restore("--into out").fails(1).one_error().says("out is not empty").says("--overwrite");
+    // What is wrong with the folder is told before a passphrase is asked for.
+    let without_key =
+        |into| run(desk.offsite("restore --from store -k nowhere.pem --into").arg(into)).fails(1).one_error();
+    without_key("out").says("out is not empty").says("--overwrite");
+    without_key("no/where").says("cannot make no/where: No such file or directory");
     desk.restore("--stdout").fails(2).one_error().says("hint: name one regular file");
     desk.restore("--into other /tree/nothing").fails(1).one_error().says("hint: paths are as `offsite files`");
 }

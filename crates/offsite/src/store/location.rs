@@ -91,6 +91,7 @@ pub enum LocationError {
     },
 }
 
+const ENDPOINT: &str = "it is https://HOST or http://HOST, with a port where it has one; a prefix stands before the ?, s3://BUCKET/PREFIX?…";
 const S3_FORM: &str = "s3://BUCKET[/PREFIX][?endpoint=URL&region=NAME]";
 const SFTP_FORM: &str = "sftp://[USER@]HOST[:PORT]/PATH";
 
@@ -157,11 +158,14 @@ impl S3Location {
                 Some(endpoint) => self.endpoint = Some(endpoint),
                 None if url.contains('@') => return Err(LocationError::Secret),
                 None => {
-                    return wrong("endpoint", value, "it is https://HOST or http://HOST, with a port where it has one");
+                    return wrong("endpoint", value, ENDPOINT);
                 }
             },
-            ("region", region) if is_name(region) => self.region = Some(value),
-            ("region", _) => return wrong("region", value, "it is a name such as eu-central-1"),
+            // A slash is that of a prefix which stands behind it.
+            ("region", region) if is_name(region) && !region.contains('/') => self.region = Some(value),
+            ("region", _) => {
+                return wrong("region", value, "it is a name such as eu-central-1; a prefix stands before the ?");
+            }
             ("profile", profile) if is_name(profile) => self.profile = Some(value),
             ("profile", _) => return wrong("profile", value, "it is a name in the AWS tools' files"),
             ("style", "path") => self.virtual_host = Some(false),
@@ -351,7 +355,9 @@ mod tests {
             ("s3://b?endpoint=https://k:secret@h", "no password or access key"),
             ("s3://b?endpoint=ftp://h", "'endpoint' of 'ftp://h'"),
             ("s3://b?endpoint=", "'endpoint' of ''"),
+            ("s3://b?endpoint=https://h/p", "a prefix stands before the ?"),
             ("s3://b?region=", "'region' of ''"),
+            ("s3://b?endpoint=https://h&region=eu-1/p", "a prefix stands before the ?"),
             ("s3://b?style=x", "path or virtual"),
             ("s3://b?conditional=maybe", "on or off"),
             ("sftp:h", "of the form sftp://"),
