@@ -325,7 +325,8 @@ pub fn check_target(path: &Path, existing: Existing) -> Result<()> {
             Some(_) if existing == Existing::Refuse => Err(Error::NotEmpty(path.to_path_buf())),
             _ => Ok(()),
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        // Something else than a link that leads nowhere.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => {
             let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
             fs::metadata(parent).map_err(crate::Error::file("make", path))?;
             Ok(())
@@ -466,9 +467,7 @@ impl<'u, S: Slices> Flow<'_, '_, 'u, S> {
     }
 
     fn open_ahead(&self) -> Result<()> {
-        while let Some((slice, job)) = self.wanted.pop() {
-            self.common.cache.prefetch(slice, job);
-        }
+        while self.common.cache.prefetch(&self.wanted) {}
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::error::{Error, Result};
+use super::queue::Queue;
 use super::{OpenedSlice, Slices};
 use crate::index::{Place, PlanError};
 use crate::plan::SliceName;
@@ -25,12 +26,14 @@ const FEWEST: usize = 3;
 const FAILED: usize = 1024;
 
 /// Opens slices for the jobs that want them, and never more than fit. Jobs are known from when they are
-/// queued, so the slice to let go is always one that no job wants, or the one that is wanted last: a
-/// thread that has fallen behind finds what it came for.
+/// queued, so of the slices that nobody uses one is let go that no job wants, or the one that is wanted
+/// last: a thread that has fallen behind finds what it came for.
 pub(super) struct Cache<'a, S: Slices> {
     slices: &'a S,
     state: Mutex<State>,
     changed: Condvar,
+    /// Held by the thread that waits for room ahead of a job.
+    turn: Mutex<()>,
 }
 
 struct State {
@@ -96,7 +99,7 @@ impl<'a, S: Slices> Cache<'a, S> {
             stopped: false,
             memory: IN_USE + slices.at_once() as u64 * EACH_AHEAD,
         };
-        Self { slices, state: Mutex::new(state), changed: Condvar::new() }
+        Self { slices, state: Mutex::new(state), changed: Condvar::new(), turn: Mutex::new(()) }
     }
 
     /// A slice, opened now if it is not at hand. A thread must not hold another meanwhile: it may
@@ -118,7 +121,9 @@ impl<'a, S: Slices> Cache<'a, S> {
                 None => {
                     let size = self.slices.known(name).ok_or(PlanError::UnknownSlice(name))?.size;
                     if state.make_room(size, 0) {
-                        return self.open_in_slot(name, size, true, state);
+                        let memory = state.take_slot(name, size, true);
+                        drop(state);
+                        return self.open(name, memory);
                     }
                 }
             }
@@ -126,22 +131,7 @@ impl<'a, S: Slices> Cache<'a, S> {
         }
     }
 
-    /// Opens a slice for which there is room.
-    fn open_in_slot(
-        &self,
-        name: SliceName,
-        size: u64,
-        taken: bool,
-        mut state: MutexGuard<'_, State>,
-    ) -> Result<Held<'_, 'a, S>> {
-        state.bytes += size;
-        let used = state.clock;
-        state.slots.insert(name, Slot { opened: None, size, used, taken });
-        let memory = state.free.pop().unwrap_or_default();
-        drop(state);
-        self.open(name, memory)
-    }
-
+    /// Opens a slice that has its slot.
     fn open(&self, name: SliceName, memory: Vec<u8>) -> Result<Held<'_, 'a, S>> {
         // Where opening panics, nobody must wait for it for ever.
         let slot = Opening { cache: self, name };
@@ -168,21 +158,34 @@ impl<'a, S: Slices> Cache<'a, S> {
         result
     }
 
-    /// Opens a slice ahead of the job that will want it, once no more than a few others are, and there
-    /// is room beside those that are wanted before.
-    pub(super) fn prefetch(&self, name: SliceName, job: u64) {
-        let Some(known) = self.slices.known(name) else { return };
+    /// Opens the next slice of a queue ahead of the job that will want it; false once there is none. Of
+    /// several threads one at a time waits for room, so that slices get it in the order of the queue.
+    pub(super) fn prefetch(&self, queue: &Queue<(SliceName, u64)>) -> bool {
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((name, job)) = queue.pop() else { return false };
+        let memory = self.wait_for_room(name, job);
+        drop(turn);
+        if let Some(memory) = memory {
+            // Whoever wants it gets the error.
+            drop(self.open(name, memory));
+        }
+        true
+    }
+
+    /// Takes a slot once no more than a few others are opened ahead, and there is room beside those that are
+    /// wanted before. None where that is no use any more.
+    fn wait_for_room(&self, name: SliceName, job: u64) -> Option<Vec<u8>> {
+        let size = self.slices.known(name)?.size;
         let mut state = self.lock();
         while !state.stopped && job > state.reached && !state.slots.contains_key(&name) {
             let ahead = state.slots.iter().filter(|(name, slot)| !slot.taken && state.next(name) > Some(state.reached));
             let ahead = ahead.count();
-            if ahead < self.slices.at_once() && state.make_room(known.size, job) {
-                // Whoever wants it gets the error.
-                drop(self.open_in_slot(name, known.size, false, state));
-                return;
+            if ahead < self.slices.at_once() && state.make_room(size, job) {
+                return Some(state.take_slot(name, size, false));
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        None
     }
 
     /// A job will be queued that wants these places. Jobs are told in order; their numbers start with 1.
@@ -196,12 +199,14 @@ impl<'a, S: Slices> Cache<'a, S> {
         }
     }
 
-    /// A job wants its places no more, whether it took them or not.
+    /// A job wants these of its places no more, whether it took them or not.
     pub(super) fn done(&self, job: u64, places: &[Place]) {
         let mut state = self.lock();
-        slices_of(places).for_each(|slice| state.done(slice, job));
+        let changes = slices_of(places).filter(|slice| state.done(*slice, job)).count();
         drop(state);
-        self.changed.notify_all();
+        if changes > 0 {
+            self.changed.notify_all();
+        }
     }
 
     /// A job has begun.
@@ -251,15 +256,23 @@ impl State {
         self.wanted.get(name)?.front().copied()
     }
 
-    fn done(&mut self, name: SliceName, job: u64) {
-        let Some(jobs) = self.wanted.get_mut(&name) else { return };
+    /// Whether the job wanted the slice until now.
+    fn done(&mut self, name: SliceName, job: u64) -> bool {
+        let Some(jobs) = self.wanted.get_mut(&name) else { return false };
         // It is among the first.
-        if let Some(place) = jobs.iter().position(|wanting| *wanting == job) {
-            jobs.remove(place);
-        }
+        let place = jobs.iter().position(|wanting| *wanting == job);
+        place.map(|place| jobs.remove(place));
         if jobs.is_empty() {
             self.wanted.remove(&name);
         }
+        place.is_some()
+    }
+
+    /// A slot for a slice for which there is room, and memory to open it in.
+    fn take_slot(&mut self, name: SliceName, size: u64, taken: bool) -> Vec<u8> {
+        self.bytes += size;
+        self.slots.insert(name, Slot { opened: None, size, used: self.clock, taken });
+        self.free.pop().unwrap_or_default()
     }
 
     /// Lets go of slices that nobody uses until another fits: those that no job wants, the longest
@@ -300,6 +313,8 @@ mod tests {
     use super::*;
     use crate::plan::{Slice, Span};
 
+    const AHEAD: usize = 4;
+
     /// Slices of the usual size, and how often each was opened.
     struct Counted(Mutex<HashMap<u32, usize>>);
 
@@ -312,6 +327,10 @@ mod tests {
             *self.0.lock().unwrap().entry(name.number).or_default() += 1;
             Ok(vec![0].into())
         }
+
+        fn at_once(&self) -> usize {
+            AHEAD
+        }
     }
 
     fn place(number: u32) -> Place {
@@ -319,28 +338,44 @@ mod tests {
         Place::whole(slice, Span { offset: 0, length: 1 }, 1)
     }
 
-    #[test]
-    fn a_thread_that_fell_behind_finds_its_slice() {
-        const SLICES: u32 = 40;
+    /// Does jobs, numbered from 1, while others open ahead, and so many of the first after all others; how often each
+    /// slice was opened.
+    fn opened(jobs: &[Vec<Place>], late: usize) -> HashMap<u32, usize> {
         let slices = Counted(Mutex::default());
         let cache = Cache::new(&slices);
-        // Four jobs a slice.
-        let jobs: Vec<_> = (1..).zip((0..SLICES).flat_map(|number| [place(number); 4])).collect();
-        jobs.iter().for_each(|(job, place)| cache.want(*job, &[*place]));
-        let work = |(job, place): (u64, Place)| {
-            drop(cache.get(place.slice).unwrap());
-            cache.done(job, &[place]);
+        let queue = Queue::new(usize::MAX);
+        for (job, places) in (1..).zip(jobs) {
+            cache.want(job, places);
+            slices_of(places).for_each(|slice| assert!(queue.push((slice, job), 1)));
+        }
+        queue.end();
+        let work = |(job, places): (u64, &Vec<Place>)| {
+            for place in places {
+                drop(cache.get(place.slice).unwrap());
+                cache.done(job, &[*place]);
+            }
         };
         thread::scope(|scope| {
-            scope.spawn(|| jobs.iter().step_by(4).for_each(|(job, place)| cache.prefetch(place.slice, *job)));
-            // The first job has begun, and takes its slice when all others are done.
-            for job in &jobs[1..] {
+            (0..AHEAD).for_each(|_| drop(scope.spawn(|| while cache.prefetch(&queue) {})));
+            for job in (1..).zip(jobs).skip(late) {
                 cache.reach(job.0);
-                work(*job);
+                work(job);
             }
-            work(jobs[0]);
+            (1..).zip(jobs).take(late).for_each(work);
         });
-        let opened = slices.0.into_inner().unwrap();
-        assert_eq!(opened, (0..SLICES).map(|number| (number, 1)).collect());
+        slices.0.into_inner().unwrap()
+    }
+
+    #[test]
+    fn a_thread_that_fell_behind_finds_its_slice() {
+        let four_a_slice: Vec<_> = (0..40).flat_map(|number| vec![vec![place(number)]; 4]).collect();
+        assert_eq!(opened(&four_a_slice, 1), (0..40).map(|number| (number, 1)).collect());
+    }
+
+    /// What a job has taken is let go before what the next one will take.
+    #[test]
+    fn jobs_of_many_slices_get_each_once() {
+        let nine_slices: Vec<_> = (0..20).map(|job| (0..9).map(|number| place(9 * job + number)).collect()).collect();
+        assert_eq!(opened(&nine_slices, 0), (0..180).map(|number| (number, 1)).collect());
     }
 }

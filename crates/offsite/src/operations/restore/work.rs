@@ -79,6 +79,8 @@ impl<S: Slices> Common<'_, '_, S> {
 /// One thread's part of it.
 pub(super) struct Worker<'w, 'a, 'u, S: Slices> {
     common: &'w Common<'a, 'u, S>,
+    /// The number of the job at hand.
+    job: u64,
     decompressor: Decompressor,
     /// A frame of which pieces are taken, and which it is.
     frame: Vec<u8>,
@@ -95,18 +97,20 @@ struct Parsed {
 impl<'w, 'a, 'u, S: Slices> Worker<'w, 'a, 'u, S> {
     pub(super) fn new(common: &'w Common<'a, 'u, S>) -> Result<Self> {
         let decompressor = Decompressor::new().map_err(|source| Error::System { action: "decompress", source })?;
-        Ok(Self { common, decompressor, frame: Vec::new(), frame_of: None })
+        Ok(Self { common, job: 0, decompressor, frame: Vec::new(), frame_of: None })
     }
 
     /// Does a job in `buffer`: its part of the output, with the buffer.
     pub(super) fn work(&mut self, job: Job<'u>, buffer: Vec<u8>) -> Result<Chunk> {
         let mut chunk = Chunk { buffer, pieces: Vec::new() };
         let Job { number, places, work } = job;
+        self.job = number;
         match work {
             Work::Members(items) => self.members(&places, &items, &mut chunk)?,
             Work::Part(part) => self.part(&places, part, &mut chunk)?,
             Work::End => self.end(&places, &mut chunk)?,
         }
+        // What was not taken, since it is lost or there already.
         self.common.cache.done(number, &places);
         let bytes = places.iter().map(|place| place.piece.take).sum();
         self.common.watch.progress(bytes);
@@ -141,6 +145,11 @@ impl<'w, 'a, 'u, S: Slices> Worker<'w, 'a, 'u, S> {
             let (now, after) = rest.split_at(of_slice);
             let slice = self.common.cache.get(first.slice)?;
             now.iter().try_for_each(|place| self.place(place, &slice, buffer))?;
+            drop(slice);
+            // Let go at once, so that what other jobs will take fits.
+            if after.iter().all(|place| place.slice != first.slice) {
+                self.common.cache.done(self.job, now);
+            }
             rest = after;
         }
         Ok(())
