@@ -48,10 +48,9 @@ impl Refusal {
         opendal_core::Error::new(self.kind(), self.to_string()).set_source(self)
     }
 
-    /// What a web server answers to a request that S3 knows. S3's own answers have a code. 501 is not among them: a
-    /// service that lacks conditional puts may leave it at that.
+    /// What a web server answers where S3's own answer would have a code.
     pub(super) fn foreign(&self) -> Option<String> {
-        let is_foreign = self.code.is_empty() && matches!(self.status.as_u16(), 404 | 405);
+        let is_foreign = self.code.is_empty() && self.status == StatusCode::NOT_FOUND;
         is_foreign.then(|| format!("it answered {}", self.status))
     }
 
@@ -222,14 +221,15 @@ pub(super) fn reason(error: &opendal_core::Error) -> Reason {
     refusal.or_else(lost).unwrap_or_else(|| other(error, causes().last()))
 }
 
-/// What OpenDAL says where an answer is not the XML that it ought to be.
+/// What OpenDAL says where an answer is not the XML that it ought to be: services break lists off where they are
+/// busy.
 const PARSING: &str = "deserialize xml";
 
 /// What OpenDAL and its signer found out by themselves.
 fn other(error: &opendal_core::Error, cause: Option<&(dyn StdError + 'static)>) -> Reason {
     let told = || plain(&cause.map_or_else(|| error.message().to_owned(), ToString::to_string));
     if error.message() == PARSING {
-        return Reason::NotS3(format!("its list is no XML of S3's, {}", told()));
+        return Reason::Unreachable(io::Error::other(format!("its answer breaks off, or is none of S3's: {}", told())));
     }
     match error.kind() {
         ErrorKind::NotFound => Reason::NotFound,

@@ -3,8 +3,8 @@
 //! - A deadline by lack of progress, whatever the size of an object and the speed of the line: a
 //!   request fails once nothing has moved for [`STALLED`].
 //! - A limit on the rate of what is sent.
-//! - Errors in the service's own words: what is no success becomes a [`Refusal`]. What only looks like one,
-//!   since no S3 service gave the answer, is [`Lost`].
+//! - Errors in the service's own words: what is no success becomes a [`Refusal`]. An answer that no S3
+//!   service gave, be it a success or not, is [`Lost`].
 
 use std::io;
 use std::pin::Pin;
