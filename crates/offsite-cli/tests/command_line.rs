@@ -531,10 +531,12 @@ fn progress_shows_on_a_terminal_and_nowhere_else() {
     let home = folder.path();
     let pair = KeyPair::of("p256");
     fs::copy(&pair.cert, home.join("cert.pem")).unwrap();
-    File::create(home.join("zeros")).unwrap().set_len(3 << 30).unwrap();
-    let shown = on_a_terminal("offsite encrypt -r cert.pem -o /dev/null zeros", "", home).ok();
+    File::create(home.join("zeros")).unwrap().set_len(1 << 30).unwrap();
+    // However fast this machine is, or `script` slow to look, there is something to see for two seconds.
+    let slow = "bash -o pipefail -c 'offsite encrypt -r cert.pem zeros | (sleep 2; cat >/dev/null)'";
+    let shown = on_a_terminal(slow, "", home).ok();
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-    assert!(shown.contains("3.00 GiB") && shown.contains('%'), "{shown}");
+    assert!(shown.contains("1.00 GiB") && shown.contains('%'), "{shown}");
     let silent = run(offsite("encrypt -r cert.pem -o /dev/null zeros").current_dir(home)).ok();
     assert_eq!((silent.stdout.len(), silent.stderr.as_str()), (0, ""));
 }
