@@ -100,7 +100,8 @@ fn a_service_learns_no_names() {
     fs::remove_file(host.path("key.pem")).unwrap();
     backup(&host, &service.address(), "--set private-set missing-private-name").fails(3);
     run(host.offsite("drill -k key.pem --ping").arg(service.address())).fails(1);
-    let sent: String = service.pings().iter().map(|ping| ping.body.clone() + &ping.path).collect();
+    let sent: String =
+        service.pings().into_iter().map(|ping| String::from_utf8(ping.body).unwrap() + &ping.path).collect();
     for name in ["private", "here", "/store", "tree", "key.pem", host.path("").to_str().unwrap()] {
         assert!(!sent.contains(name), "{name}: {sent}");
     }

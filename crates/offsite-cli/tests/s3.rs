@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
 use std::process::Command;
 use std::thread;
@@ -393,6 +394,13 @@ fn what_is_no_s3_service_is_told() {
     let knows_nothing = CheckService::start(Manner::Answers(&[404]));
     told(&mut backup(&host, &at(&knows_nothing), ""), "it answered 404 Not Found");
     told(&mut read(&host, &at(&knows_nothing), "list"), "it answered 404 Not Found");
+    // A list that is none may be one that broke off.
+    let mut waits = start(&mut read(&host, &at(&takes_all), "list"));
+    let mut said = String::new();
+    BufReader::new(waits.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    waits.kill().unwrap();
+    waits.wait().unwrap();
+    assert!(said.contains("its answer breaks off, or is none of S3's") && said.contains("; trying again"), "{said}");
 }
 
 /// Nobody else is trusted instead of those who were named.

@@ -13,14 +13,14 @@ pub(crate) struct Ping {
     pub(crate) method: String,
     /// The path, with parameters.
     pub(crate) path: String,
-    pub(crate) body: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Ping {
     /// What a person reads there.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 
@@ -89,7 +89,6 @@ fn serve(connection: TcpStream, manner: Manner, kept: &Mutex<Vec<Ping>>) {
     let length = headers.iter().find_map(|header| header.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body).expect("the body comes");
-    let body = String::from_utf8_lossy(&body).into_owned();
     let number = {
         let mut kept = kept.lock().expect("no panic meanwhile");
         kept.push(Ping { method, path, body });
