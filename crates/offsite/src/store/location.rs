@@ -91,7 +91,8 @@ pub enum LocationError {
     },
 }
 
-const ENDPOINT: &str = "it is https://HOST or http://HOST, with a port where it has one; a prefix stands before the ?, s3://BUCKET/PREFIX?…";
+const ENDPOINT: &str = "it is https://HOST or http://HOST, with a port where it has one; a prefix stands before the \
+                        ?, s3://BUCKET/PREFIX?…";
 const S3_FORM: &str = "s3://BUCKET[/PREFIX][?endpoint=URL&region=NAME]";
 const SFTP_FORM: &str = "sftp://[USER@]HOST[:PORT]/PATH";
 
@@ -157,9 +158,7 @@ impl S3Location {
             ("endpoint", url) => match endpoint(url) {
                 Some(endpoint) => self.endpoint = Some(endpoint),
                 None if url.contains('@') => return Err(LocationError::Secret),
-                None => {
-                    return wrong("endpoint", value, ENDPOINT);
-                }
+                None => return wrong("endpoint", value, ENDPOINT),
             },
             // A slash is that of a prefix which stands behind it.
             ("region", region) if is_name(region) && !region.contains('/') => self.region = Some(value),

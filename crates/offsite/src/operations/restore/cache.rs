@@ -260,12 +260,12 @@ impl State {
     fn done(&mut self, name: SliceName, job: u64) -> bool {
         let Some(jobs) = self.wanted.get_mut(&name) else { return false };
         // It is among the first.
-        let place = jobs.iter().position(|wanting| *wanting == job);
-        place.map(|place| jobs.remove(place));
+        let Some(place) = jobs.iter().position(|wanting| *wanting == job) else { return false };
+        jobs.remove(place);
         if jobs.is_empty() {
             self.wanted.remove(&name);
         }
-        place.is_some()
+        true
     }
 
     /// A slot for a slice for which there is room, and memory to open it in.

@@ -111,7 +111,7 @@ impl<'w, 'a, 'u, S: Slices> Worker<'w, 'a, 'u, S> {
             Work::End => self.end(&places, &mut chunk)?,
         }
         // What was not taken, since it is lost or there already.
-        self.common.cache.done(number, &places);
+        self.common.cache.done(self.job, &places);
         let bytes = places.iter().map(|place| place.piece.take).sum();
         self.common.watch.progress(bytes);
         Ok(chunk)

@@ -130,8 +130,11 @@ impl HttpTransport for Transport {
         if is_s3 && !status.is_success() {
             let text = first_bytes(&mut body).await;
             let refusal = Refusal::new(status, &headers, &text);
-            let foreign = matches!(operation, Some(Operation::Write | Operation::List)).then(|| refusal.foreign());
-            return Err(foreign.flatten().map_or_else(|| refusal.into_error(), |why| Lost::NotS3(why).into_error()));
+            let tells_by_code = matches!(operation, Some(Operation::Write | Operation::List));
+            return Err(match refusal.foreign() {
+                Some(why) if tells_by_code => Lost::NotS3(why).into_error(),
+                _ => refusal.into_error(),
+            });
         }
         if let Some(why) = operation.and_then(|operation| foreign(operation, &headers)) {
             return Err(Lost::NotS3(why.to_owned()).into_error());
