@@ -181,6 +181,10 @@ fn files_are_listed_as_ls_does() {
 fn it_is_said_which_backup_or_key_is_missing() {
     let store = SmallStore::new();
     files(&store, "").fails(1).one_error().says("there is no backup in the store");
+    // Also where nobody looks at a terminal: a mistyped prefix of a bucket is no other than a new store.
+    let listed = run(offsite("list --from").arg(store.path())).ok();
+    let none = format!("offsite: warning: {}: there is no backup in the store\n", store.path().display());
+    assert_eq!((text(&listed).as_str(), listed.stderr.as_str()), ("", none.as_str()));
     let signer = signer("web-1");
     store.backup(&Spec::new(&web(IDS[0]), &signer));
     files(&store, &format!("--backup {}", IDS[1])).fails(1).says(&format!("there is no backup {}", web(IDS[1])));

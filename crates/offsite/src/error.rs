@@ -246,7 +246,7 @@ impl fmt::Display for SignerDates {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PinProblem {
-    /// It begins like a fingerprint, but is none.
+    /// It looks like a fingerprint, but is none.
     #[error("a fingerprint is sha256: and 64 hexadecimal digits")]
     NotAFingerprint,
     /// A file in a folder of pins is not named after a host.

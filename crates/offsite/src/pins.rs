@@ -55,7 +55,9 @@ impl Pins {
             pins.given = true;
             let path = Path::new(value);
             let one_host = || host.ok_or(pin(path, PinProblem::NoHost));
-            if value.as_encoded_bytes().starts_with(b"sha256:") {
+            let bytes = value.as_encoded_bytes();
+            let is_bare = bytes.len() == 64 && bytes.iter().all(u8::is_ascii_hexdigit) && !path.exists();
+            if is_bare || bytes.starts_with(b"sha256:") {
                 let fingerprint = value.to_str().and_then(|text| Fingerprint::from_people(text).ok());
                 pins.add(one_host()?, fingerprint.ok_or_else(|| pin(path, PinProblem::NotAFingerprint))?);
             } else if fs::metadata(path).map_err(Error::file("read", path))?.is_dir() {

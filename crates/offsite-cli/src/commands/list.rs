@@ -65,12 +65,13 @@ pub(crate) fn run(arguments: &arguments::List) -> Result<(), Failure> {
     let progress = Progress::silent();
     let source = OpenStore::new(&arguments.store, &progress)?;
     let listed = operations::list(&*source.store, &source.scope, &source.pins, &progress);
-    conclude(listed.map_err(Failure::from).and_then(|all| print(&all, arguments.json)), &progress)
+    conclude(listed.map_err(Failure::from).and_then(|all| print(&all, arguments.json, &source)), &progress)
 }
 
-fn print(all: &[Found], json: bool) -> Result<(), Failure> {
+fn print(all: &[Found], json: bool, source: &OpenStore) -> Result<(), Failure> {
     if all.is_empty() && !json {
-        terminal::note("there is no backup in the store");
+        // A bucket cannot tell a prefix that is mistyped from a new store: its name helps.
+        terminal::warning(&format!("{}: there is no backup in the store", source.location));
         return Ok(());
     }
     let text = if json { as_json(all) } else { as_table(all) };
