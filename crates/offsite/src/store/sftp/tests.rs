@@ -411,7 +411,8 @@ fn what_is_set_up_wrongly_is_told_at_once() {
 #[test]
 fn nobody_there_may_be_tried_again() {
     let host = Host::new();
-    host.connect("echo gone >&2; exit 1");
+    // Where it cannot even say who it is, ssh ends without a word.
+    host.connect("read greeting; echo gone >&2; exit 1");
     let ConnectError::Ended(end) = Session::connect(&host.ssh(), &host.location("store"), SILENCE).err().unwrap()
     else {
         panic!("ssh was not started")
