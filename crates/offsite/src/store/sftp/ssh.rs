@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::env;
 use std::io::{self, Read};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,7 @@ const OPTIONS: [&str; 10] = [
 /// How much is kept of what `ssh` says: its last words.
 const WORDS: usize = 4 << 10;
 
-/// How long an `ssh` that has closed its output may take to end.
+/// How long an `ssh` that has closed its output may take to end, and its stderr to be closed.
 const LAST: Duration = Duration::from_secs(5);
 
 /// The program and its options.
@@ -78,21 +79,28 @@ fn not_started(program: &str, error: &io::Error) -> Reason {
 }
 
 /// What `ssh` says on its stderr.
-pub(super) struct LastWords(JoinHandle<VecDeque<u8>>);
+pub(super) struct LastWords {
+    said: Arc<Mutex<VecDeque<u8>>>,
+    listener: JoinHandle<()>,
+}
 
 impl LastWords {
     fn listen(mut stderr: ChildStderr) -> Self {
-        Self(thread::spawn(move || {
-            let (mut words, mut piece) = (VecDeque::new(), [0; 1024]);
+        let said = Arc::new(Mutex::new(VecDeque::new()));
+        let words = Arc::clone(&said);
+        let listener = thread::spawn(move || {
+            let mut piece = [0; 1024];
             while let Ok(length @ 1..) = stderr.read(&mut piece) {
+                let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
                 words.extend(&piece[..length]);
-                words.drain(..words.len().saturating_sub(WORDS));
+                let excess = words.len().saturating_sub(WORDS);
+                words.drain(..excess);
             }
-            words
-        }))
+        });
+        Self { said, listener }
     }
 
-    /// Waits for the end of `ssh`, and tells why it came. Who inherited its stderr is not waited for.
+    /// Waits for the end of `ssh`, and tells why it came. Who inherited its stderr is not waited for long.
     pub(super) fn at_end_of(self, child: &mut Child) -> End {
         let start = Instant::now();
         while start.elapsed() < LAST && matches!(child.try_wait(), Ok(None)) {
@@ -100,10 +108,10 @@ impl LastWords {
         }
         let _ = child.kill();
         let status = child.wait();
-        while start.elapsed() < LAST && !self.0.is_finished() {
+        while start.elapsed() < LAST && !self.listener.is_finished() {
             thread::sleep(Duration::from_millis(5));
         }
-        let words = if self.0.is_finished() { self.0.join().unwrap_or_default() } else { VecDeque::new() };
+        let words = std::mem::take(&mut *self.said.lock().unwrap_or_else(PoisonError::into_inner));
         End::new(&String::from_utf8_lossy(&Vec::from(words)), status.ok())
     }
 }

@@ -422,6 +422,21 @@ fn nobody_there_may_be_tried_again() {
     assert!(matches!(end.before_login(false), Reason::Unreachable(_)));
 }
 
+/// What `ssh` started may outlive it, and keep its stderr open.
+#[test]
+fn what_was_said_counts_though_somebody_might_say_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("ssh");
+    fs::write(&script, "sleep 30 </dev/null >/dev/null &\necho 'host: Permission denied (publickey).' >&2\nexit 255")
+        .unwrap();
+    let location = SftpLocation { user: None, host: "host".to_owned(), port: None, path: "/store".to_owned() };
+    let start = Instant::now();
+    let ended = Session::connect(&Ssh::new(&format!("sh {}", script.display())), &location, SILENCE);
+    let Err(ConnectError::Ended(end)) = ended else { panic!("ssh was not started") };
+    assert_eq!((end.cause, &*end.text), (ssh::Cause::Login, "ssh says: host: Permission denied (publickey)"));
+    assert!(start.elapsed() < Duration::from_secs(20), "all that was said was waited for");
+}
+
 /// Runs something in place of `ssh`: a server that sends these bytes, and then nothing more.
 fn speaking(bytes: &[u8]) -> (tempfile::TempDir, Ssh, SftpLocation) {
     let folder = tempfile::tempdir().unwrap();
