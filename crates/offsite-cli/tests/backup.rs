@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use rustix::fs::{XattrFlags, lsetxattr};
 use support::host::{Host, end, feed, json, start, until};
-use support::{Words, found_in_path, run, run_reading, sample};
+use support::{Words, copy_offsite, found_in_path, run, run_reading, sample};
 use trees::everything::{assert_identical, everything, is_root, noise, set_modified};
 
 fn names(folder: impl AsRef<Path>) -> Vec<String> {
@@ -408,7 +408,7 @@ fn files_that_change_meanwhile_are_warned_of() {
 fn what_cannot_be_read_is_named_and_the_rest_is_backed_up() {
     let host = host_with(&["a", "secret file", "secret folder/b", "z"]);
     // Where the tests are built, another user may not be let in.
-    fs::copy(env!("CARGO_BIN_EXE_offsite"), host.path("offsite")).unwrap();
+    copy_offsite(&host.path("offsite"));
     let close = |name: &str| fs::set_permissions(host.path(name), fs::Permissions::from_mode(0o0)).unwrap();
     close("tree/secret file");
     close("tree/secret folder");
@@ -483,7 +483,7 @@ fn a_plain_user_restores_what_belongs_to_others() {
         run(Command::new("chown").args(["-R", "12345:12345"]).arg(host.path("tree"))).ok();
     }
     run(&mut host.backup("tree")).ok();
-    fs::copy(env!("CARGO_BIN_EXE_offsite"), host.path("offsite")).unwrap();
+    copy_offsite(&host.path("offsite"));
     for open in [".", "key.pem", "tmp"] {
         fs::set_permissions(host.path(open), fs::Permissions::from_mode(0o777)).unwrap();
     }

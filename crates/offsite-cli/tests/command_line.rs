@@ -13,7 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::{
-    KeyPair, Words, assert_holds, assert_same, bash, file, folder, offsite, openssl, read, run, run_reading, sample,
+    KeyPair, Words, assert_holds, assert_same, bash, copy_offsite, file, folder, offsite, openssl, read, run,
+    run_reading, sample,
 };
 
 /// Encrypts `plaintext` to a P-256 key, in slices of 1 MiB.
@@ -34,8 +35,7 @@ fn names(folder: &Path) -> Vec<String> {
 #[test]
 fn the_binary_is_static_and_runs_in_an_empty_tree() {
     let tree = folder();
-    let binary = tree.path().join("offsite");
-    fs::copy(env!("CARGO_BIN_EXE_offsite"), &binary).unwrap();
+    copy_offsite(&tree.path().join("offsite"));
     let plaintext = sample(100_000);
     file(&tree, "plaintext", &plaintext);
     let pair = KeyPair::of("rsa2048");

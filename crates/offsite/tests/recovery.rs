@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use offsite::archive::header::END;
 use offsite::cms::keygen::{KeyType, NewKey};
@@ -252,7 +252,10 @@ fn spy(desk: &Desk) {
             desk.path("notes").display(),
             real.display()
         );
-        fs::write(&path, note).unwrap();
+        fs::write(desk.path("note"), note).unwrap();
+        // What this process has open to write is open in every child, too, that another test starts just then, and
+        // cannot be run until that is gone.
+        assert!(Command::new("cp").arg(desk.path("note")).arg(&path).status().unwrap().success());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 }

@@ -144,6 +144,12 @@ pub(crate) fn offsite(line: &str) -> Command {
     command
 }
 
+/// Copies the program under test, for whoever is not let in where it was built. `cp` does: what this process has open
+/// to write is open in every child, too, that another test starts just then, and cannot be run until that is gone.
+pub(crate) fn copy_offsite(to: &Path) {
+    run(Command::new("cp").arg(env!("CARGO_BIN_EXE_offsite")).arg(to)).ok();
+}
+
 /// A bash script. Paths reach it through the environment, safe from the shell's quoting.
 pub(crate) fn bash(script: &str) -> Command {
     let mut command = Command::new("bash");
