@@ -495,16 +495,13 @@ fn a_pipe_that_closes_ends_the_command_with_an_error() {
     command.one_error().says("standard output");
 }
 
-/// `script` runs a command on a terminal of its own and types what it reads.
+/// Runs a command on a terminal, where this is typed.
 fn on_a_terminal(command: &str, typed: &str, folder: &Path) -> support::Run {
     let typed_file = folder.join("typed");
     fs::write(&typed_file, typed).unwrap();
-    let mut script = Command::new("script");
-    script.args(["--quiet", "--return", "--echo", "never", "--command", command, "/dev/null"]).current_dir(folder);
     let binary = Path::new(env!("CARGO_BIN_EXE_offsite")).parent().unwrap();
     let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
-    // Of a terminal whose kind is not said nobody knows how to move its cursor: no progress is shown there.
-    run_reading(script.env("PATH", path).env("TERM", "xterm"), &typed_file)
+    run_reading(support::on_a_terminal(command).current_dir(folder).env("PATH", path), &typed_file)
 }
 
 #[test]
@@ -533,7 +530,7 @@ fn progress_shows_on_a_terminal_and_nowhere_else() {
     let pair = KeyPair::of("p256");
     fs::copy(&pair.cert, home.join("cert.pem")).unwrap();
     File::create(home.join("zeros")).unwrap().set_len(1 << 30).unwrap();
-    // However fast this machine is, or `script` slow to look, there is something to see for two seconds.
+    // However fast this machine is, there is something to see for two seconds.
     let slow = "bash -o pipefail -c 'offsite encrypt -r cert.pem zeros | (sleep 2; cat >/dev/null)'";
     let shown = on_a_terminal(slow, "", home).ok();
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();

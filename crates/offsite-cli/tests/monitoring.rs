@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use support::check_service::{CheckService, Manner};
 use support::host::{Host, end, feed, json, start, until};
-use support::{Run, found_in_path, needed, peers, run, sample, tls};
+use support::{Run, found_in_path, needed, on_a_terminal, peers, run, sample, tls};
 
 const WELL: Manner = Manner::Answers(&[200]);
 
@@ -407,10 +407,8 @@ fn a_log_of_json_has_no_other_line() {
 fn a_log_of_json_shows_no_progress() {
     let host = host();
     host.write("tree/large", sample(64 << 20));
-    let mut script = Command::new("script");
     let line = format!("{} backup -r cert.pem --host here tree --log-format json", env!("CARGO_BIN_EXE_offsite"));
-    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-    let done = run(host.at(&mut script)).ok();
+    let done = run(host.at(&mut on_a_terminal(&line))).ok();
     let text = String::from_utf8(done.stdout).unwrap();
     assert!(
         text.lines().count() >= 3 && text.lines().all(|line| line.starts_with('{') && line.ends_with('}')),

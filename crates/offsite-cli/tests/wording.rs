@@ -234,11 +234,9 @@ fn a_person_on_a_terminal_is_told_more() {
     let both = ["p256", "p384"].map(|kind| format!("-r {}", KeyPair::of(kind).cert.display())).join(" ");
     let key = KeyPair::of("p256").both;
     let on_a_terminal = |line: String| {
-        let binary = env!("CARGO_BIN_EXE_offsite");
-        let mut script = Command::new("script");
-        script.args(["--quiet", "--return", "--command", &format!("{binary} {line}"), "/dev/null"]);
-        script.env("OFFSITE_STATE_DIR", "state").env("OFFSITE_SIGNING_KEY", "signing-key.pem");
-        run(script.current_dir(desk.path()))
+        let mut command = support::on_a_terminal(&format!("{} {line}", env!("CARGO_BIN_EXE_offsite")));
+        command.env("OFFSITE_STATE_DIR", "state").env("OFFSITE_SIGNING_KEY", "signing-key.pem");
+        run(command.current_dir(desk.path()))
     };
     let text = |run: &Run| String::from_utf8_lossy(&run.stdout).into_owned();
     let first = on_a_terminal(format!("backup --host web-1 --to store {both} tree")).ok();

@@ -150,6 +150,14 @@ pub(crate) fn copy_offsite(to: &Path) {
     run(Command::new("cp").arg(env!("CARGO_BIN_EXE_offsite")).arg(to)).ok();
 }
 
+/// A command line on a terminal of its own, whose kind is said: on one of which nobody knows how to move its cursor, no
+/// progress is shown. What it is told on its standard input is typed there.
+pub(crate) fn on_a_terminal(line: &str) -> Command {
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--echo", "never", "--command", line, "/dev/null"]).env("TERM", "xterm");
+    script
+}
+
 /// A bash script. Paths reach it through the environment, safe from the shell's quoting.
 pub(crate) fn bash(script: &str) -> Command {
     let mut command = Command::new("bash");
